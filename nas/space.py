@@ -1,0 +1,192 @@
+"""The search space: drawing cells, changing them, and turning them into vectors and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+
+from nas.catalogue import CELLS, LABEL_CODES, LABELS, catalogue
+from nas.cell import Cell, label_code
+from nas.errors import ArchsweepError, InvalidCell
+from nas.graph import EDGE_SPOTS, FRAMES, INTERIOR, MAX_EDGES, MAX_VERTICES
+
+ATTEMPTS = 10_000
+"""How often a random draw is repeated before a space too sparse for it is sampled uniformly instead."""
+
+_BIT_VALUES = 1 << np.arange(EDGE_SPOTS)
+
+
+class Encoding(StrEnum):
+    """How a cell is written as a vector. Every encoding ends with the labels of five interior vertices.
+
+    A: 21 edge bits. B: nine edge positions, 0 to 20, repeats allowed. C: 21 edge weights in [0, 1] and the number of
+    edges, 0 to 9, of which the heaviest are taken. Source: the search spaces A, B, C of NAS-Bench-1Shot1's and
+    NAS-Bench-101's HPO comparison (nas_cifar10.py of automl/nas_benchmarks).
+    """
+
+    A = "A"
+    B = "B"
+    C = "C"
+
+    @property
+    def edge_slots(self) -> int:
+        """Length of the part of the vector that describes edges."""
+        return {"A": EDGE_SPOTS, "B": MAX_EDGES, "C": EDGE_SPOTS + 1}[self.value]
+
+
+class CellSpace:
+    """The unique cells of NAS-Bench-101, or those of them that a table holds.
+
+    members: catalogue numbers of the cells in the space; None means all 423,624. Every method that makes a cell makes
+    one of the space, and draws randomness from the generator that it is given, only.
+    """
+
+    def __init__(self, members: ArrayLike | None = None) -> None:
+        self._catalogue = catalogue()
+        self._members: NDArray[np.int32] | None = None
+        if members is not None:
+            self._members = np.unique(np.asarray(members, np.int32))
+            if not self._members.size:
+                raise ArchsweepError("the search space is empty; give it at least one cell")
+            inside = np.zeros(CELLS, bool)
+            inside[self._members] = True
+            self._inside = memoryview(inside)
+
+    def __len__(self) -> int:
+        return CELLS if self._members is None else len(self._members)
+
+    def __contains__(self, cell: Cell) -> bool:
+        return self._has(cell.key)
+
+    def _has(self, number: int) -> bool:
+        return number >= 0 and (self._members is None or self._inside[number])
+
+    def _inside_or_none(self, frame: int, labels: Sequence[int]) -> Cell | None:
+        """The cell of a frame and five labels, or None if it is outside the space."""
+        return Cell(frame, tuple(labels)) if self._has(self._catalogue.number(frame, label_code(labels))) else None
+
+    def sample(self, rng: Generator) -> Cell:
+        """A cell drawn uniformly from the unique cells of the space."""
+        position = int(rng.random() * len(self))
+        return Cell.numbered(position if self._members is None else int(self._members[position]))
+
+    def sample_by_edges(self, rng: Generator) -> Cell:
+        """A cell as the published notebook draws it: each of 21 edges with probability 1/2, five random operations.
+
+        Draws outside the space are repeated, so cells with many labelled forms are likelier than under `sample`.
+        Source: ``random_spec`` in NASBench.ipynb of google-research/nasbench.
+        """
+        for _ in range(ATTEMPTS):
+            frame, code = divmod(int(rng.random() * (FRAMES * LABEL_CODES)), LABEL_CODES)
+            if self._has(self._catalogue.number(frame, code)):
+                return Cell(frame, tuple(code // LABELS**place % LABELS for place in reversed(range(INTERIOR))))
+        return self.sample(rng)
+
+    def mutate(self, cell: Cell, rng: Generator, rate: float = 1.0) -> Cell:
+        """Flips each edge with probability ``rate`` / 7 and changes each operation with ``rate`` / 5, independently.
+
+        Repeated until the cell is in the space; it may equal its parent. Source: ``mutate_spec`` in NASBench.ipynb of
+        google-research/nasbench.
+        """
+        labels = cell.padded.labels
+        for _ in range(ATTEMPTS):
+            draws = rng.random(EDGE_SPOTS + 2 * INTERIOR)
+            flips = int(_BIT_VALUES @ (draws[:EDGE_SPOTS] < rate / MAX_VERTICES))
+            fates = draws[EDGE_SPOTS:].tolist()
+            mutated = [
+                (label + 1 + int(choice * (LABELS - 1))) % LABELS if fate < rate / INTERIOR else label
+                for label, fate, choice in zip(labels, fates[:INTERIOR], fates[INTERIOR:], strict=True)
+            ]
+            child = self._inside_or_none(cell.frame ^ flips, mutated)
+            if child is not None:
+                return child
+        return self.sample(rng)
+
+    def mutate_once(self, cell: Cell, rng: Generator) -> Cell:
+        """Makes exactly one change, drawn uniformly from those that lead to another cell of the space.
+
+        A change flips one of 21 edges or replaces one of five operations. Source: Real et al., 2019 (arXiv:1802.01548),
+        applied to this space's edges and operations.
+        """
+        changes = list(self._changes(cell))
+        return changes[int(rng.random() * len(changes))] if changes else self.sample(rng)
+
+    def neighbours(self, cell: Cell) -> list[Cell]:
+        """The cells one change away, one per unique cell, the cell itself left out, in a fixed order."""
+        found = {cell.key: cell}
+        for neighbour in self._changes(cell):
+            found.setdefault(neighbour.key, neighbour)
+        return list(found.values())[1:]
+
+    def _changes(self, cell: Cell) -> Iterator[Cell]:
+        """Every labelled cell of the space that one flipped edge or one replaced operation makes of this one."""
+        labels, key = cell.padded.labels, cell.key
+        edited = [(cell.frame ^ (1 << bit), labels) for bit in range(EDGE_SPOTS)]
+        edited += [
+            (cell.frame, (*labels[:i], (label + step) % LABELS, *labels[i + 1 :]))
+            for i, label in enumerate(labels)
+            for step in range(1, LABELS)
+        ]
+        for frame, changed in edited:
+            child = self._inside_or_none(frame, changed)
+            if child is not None and child.key != key:
+                yield child
+
+    def crossover(self, mother: Cell, father: Cell, rng: Generator) -> Cell:
+        """Takes each edge and each operation from either parent with probability 1/2 (uniform crossover).
+
+        Repeated until the child is in the space; the mother, if that never happens.
+        """
+        mothers, fathers = mother.padded.labels, father.padded.labels
+        for _ in range(ATTEMPTS):
+            draws = rng.random(EDGE_SPOTS + INTERIOR) < 0.5
+            mask = int(_BIT_VALUES @ draws[:EDGE_SPOTS])
+            labels = [m if own else f for m, f, own in zip(mothers, fathers, draws[EDGE_SPOTS:], strict=True)]
+            child = self._inside_or_none((mother.frame & mask) | (father.frame & ~mask), labels)
+            if child is not None:
+                return child
+        return mother
+
+    def encode(self, cell: Cell, encoding: Encoding) -> NDArray[np.float64]:
+        """The cell as a vector, float64, (edge slots + 5,). `decode` gives back an isomorphic cell."""
+        # A frame may hold unused edges beyond the nine that B and C can write; the pruned cell never does.
+        cell = cell if encoding is Encoding.A else cell.pruned
+        bits = [bit for bit in range(EDGE_SPOTS) if cell.frame >> bit & 1]
+        edges = np.zeros(encoding.edge_slots)
+        if encoding is Encoding.B:
+            edges[:] = bits + bits[-1:] * (MAX_EDGES - len(bits))
+        else:
+            edges[bits] = 1
+            if encoding is Encoding.C:
+                edges[-1] = len(bits)
+        return np.concatenate([edges, cell.padded.labels])
+
+    def decode(self, vector: ArrayLike, encoding: Encoding) -> Cell:
+        """The cell of a vector, values rounded down to integers where integers are meant.
+
+        Raises `InvalidCell` if the vector names no cell of the space, which is common: searchers that work on vectors
+        must expect it.
+        """
+        values = np.asarray(vector, np.float64)
+        if values.shape != (encoding.edge_slots + INTERIOR,) or not np.isfinite(values).all():
+            raise InvalidCell(
+                f"encoding {encoding} takes {encoding.edge_slots + INTERIOR} finite numbers, got {values}"
+            )
+        edges, labels = values[: encoding.edge_slots], values[encoding.edge_slots :].astype(int).tolist()
+        match encoding:
+            case Encoding.A:
+                bits = np.flatnonzero(edges >= 0.5)
+            case Encoding.B:
+                bits = np.unique(edges.astype(int))
+            case Encoding.C:
+                bits = np.argsort(-edges[:-1], kind="stable")[: max(0, int(edges[-1]))]
+        if not all(0 <= label < LABELS for label in labels) or not all(0 <= bit < EDGE_SPOTS for bit in bits):
+            raise InvalidCell(f"encoding {encoding}: a value lies outside its range in {values}")
+        cell = self._inside_or_none(sum(1 << int(bit) for bit in bits), labels)
+        if cell is None:
+            raise InvalidCell("the vector's graph is not in the search space")
+        return cell
