@@ -63,9 +63,9 @@ class Catalogue:
         self.graph: NDArray[np.int16] = record["graph"]
         self.labels: NDArray[np.uint8] = record["labels"]
         # Indexing a memoryview gives a Python int in a third of the time that numpy's scalar indexing takes.
-        self._graph_of_frame, self._kept = memoryview(self.graph_of_frame), memoryview(self.kept)
-        self._kept_labels = memoryview(self.kept_labels.reshape(-1))
-        self._first_labelled, self._cells = memoryview(self.first_labelled), memoryview(self.cell_of_labelled)
+        self._graph_of_frame, self._kept = self.graph_of_frame.data, self.kept.data
+        self._kept_labels = self.kept_labels.reshape(-1).data
+        self._first_labelled, self._cells = self.first_labelled.data, self.cell_of_labelled.data
 
     def __len__(self) -> int:
         return CELLS
@@ -110,7 +110,7 @@ def _load(path: Path) -> Catalogue | None:
     except (OSError, ValueError):
         return None
     body = raw[:-4]
-    if body.size != LAYOUT.itemsize or zlib.crc32(body) != int.from_bytes(raw[-4:].tobytes(), "little"):
+    if body.size != LAYOUT.itemsize or zlib.crc32(body.data) != int.from_bytes(raw[-4:].tobytes(), "little"):
         return None
     return Catalogue(body.view(LAYOUT)[0])
 

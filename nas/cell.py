@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas.catalogue import LABELS, catalogue
-from nas.errors import InvalidCell
+from nas.errors import InvalidCellError
 from nas.graph import (
     EDGES,
     INPUT,
@@ -38,7 +38,7 @@ class Cell:
     labels: the operation of each interior vertex, as indices into `OPERATIONS`; at most five.
 
     A cell is valid by construction: its input reaches its output, and what is left of it after pruning has at most nine
-    edges (the published rule: unused vertices and edges do not count). Raises `InvalidCell` otherwise.
+    edges (the published rule: unused vertices and edges do not count). Raises `InvalidCellError` otherwise.
     """
 
     frame: int
@@ -46,27 +46,29 @@ class Cell:
 
     def __post_init__(self) -> None:
         if not kept_vertices(self.frame):
-            raise InvalidCell("the cell's input does not reach its output; connect them")
+            raise InvalidCellError("the cell's input does not reach its output; connect them")
         if self.edges > MAX_EDGES:
-            raise InvalidCell(f"the cell has {self.edges} edges after pruning; the space allows {MAX_EDGES}")
+            raise InvalidCellError(f"the cell has {self.edges} edges after pruning; the space allows {MAX_EDGES}")
 
     @classmethod
     def of(cls, matrix: ArrayLike, operations: Sequence[str]) -> Cell:
         """A cell from a square upper-triangular 0/1 matrix and the operations of all its vertices.
 
-        Raises `InvalidCell`, naming the first rule that is broken.
+        Raises `InvalidCellError`, naming the first rule that is broken.
         """
         array = _adjacency(matrix)
         size = len(array)
         if size > MAX_VERTICES:
-            raise InvalidCell(f"the cell has {size} vertices; the space allows {MAX_VERTICES}")
+            raise InvalidCellError(f"the cell has {size} vertices; the space allows {MAX_VERTICES}")
         if len(operations) != size:
-            raise InvalidCell(f"the matrix has {size} vertices but there are {len(operations)} operations")
+            raise InvalidCellError(f"the matrix has {size} vertices but there are {len(operations)} operations")
         if operations[0] != INPUT or operations[-1] != OUTPUT:
-            raise InvalidCell(f"operations must start with '{INPUT}' and end with '{OUTPUT}', got {list(operations)}")
+            raise InvalidCellError(
+                f"operations must start with '{INPUT}' and end with '{OUTPUT}', got {list(operations)}"
+            )
         for operation in operations[1:-1]:
             if operation not in OPERATIONS:
-                raise InvalidCell(f"unknown operation {operation!r}; choose from {', '.join(OPERATIONS)}")
+                raise InvalidCellError(f"unknown operation {operation!r}; choose from {', '.join(OPERATIONS)}")
         native = sum(1 << edge_bit(x, y) for x, y in EDGES if y < size and array[x, y])
         return cls(from_native(native, size), tuple(OPERATIONS.index(op) for op in operations[1:-1]))
 
@@ -87,19 +89,19 @@ class Cell:
 
         ``{"adjacency": "0101...", "operations": "input,conv3x3-bn-relu,...,output"}``, the form of archsweep's own
         files, or ``{"matrix": [[0, 1, ...], ...], "ops": ["input", ..., "output"]}``, the arguments of nasbench's
-        ModelSpec. Text is parsed first. Raises `InvalidCell`.
+        ModelSpec. Text is parsed first. Raises `InvalidCellError`.
         """
         if isinstance(value, str | bytes):
             try:
                 value = json.loads(value)
             except ValueError as error:
-                raise InvalidCell(f"the cell is not JSON ({error}); expected {EXAMPLE}") from None
+                raise InvalidCellError(f"the cell is not JSON ({error}); expected {EXAMPLE}") from None
         match value:
             case {"adjacency": str() as bits, "operations": str() as operations, **rest} if not rest:
                 return cls.of(matrix_of(bits), operations.split(","))
             case {"matrix": list() as matrix, "ops": list() as ops, **rest} if not rest:
                 return cls.of(matrix, ops)
-        raise InvalidCell(f"not a cell: {str(value)[:80]}; expected {EXAMPLE}")
+        raise InvalidCellError(f"not a cell: {str(value)[:80]}; expected {EXAMPLE}")
 
     def to_json(self) -> dict[str, str]:
         """The first form of `from_json`."""
@@ -161,14 +163,16 @@ def label_code(labels: Sequence[int]) -> int:
     code = 0
     for label in labels:
         code = code * LABELS + label
-    return code * LABELS ** (INTERIOR - len(labels))
+    for _ in range(INTERIOR - len(labels)):
+        code *= LABELS
+    return code
 
 
 @lru_cache(maxsize=1 << 13)
 def frame_of(adjacency: str) -> tuple[int, int]:
     """Frame and number of vertices of a row-major adjacency string; the graph must be one of the space's.
 
-    For reading many cells, whose graphs and operations repeat. Raises `InvalidCell`.
+    For reading many cells, whose graphs and operations repeat. Raises `InvalidCellError`.
     """
     matrix = matrix_of(adjacency)
     return Cell.of(matrix, [INPUT, *OPERATIONS[:1] * (len(matrix) - 2), OUTPUT]).frame, len(matrix)
@@ -176,16 +180,16 @@ def frame_of(adjacency: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=1 << 10)
 def label_code_of(operations: str) -> tuple[int, int]:
-    """`label_code` and number of vertices of a comma-separated list of operations. Raises `InvalidCell`."""
+    """`label_code` and number of vertices of a comma-separated list of operations. Raises `InvalidCellError`."""
     names = operations.split(",")
     return Cell.of(np.eye(len(names), k=1), names).label_code, len(names)
 
 
 def matrix_of(bits: str) -> NDArray[np.int8]:
-    """The square matrix of a row-major string of '0' and '1'. Raises `InvalidCell`."""
+    """The square matrix of a row-major string of '0' and '1'. Raises `InvalidCellError`."""
     size = int(len(bits) ** 0.5)
     if size * size != len(bits) or set(bits) - {"0", "1"}:
-        raise InvalidCell(f"adjacency must be a square number of 0s and 1s, got {bits[:60]!r}")
+        raise InvalidCellError(f"adjacency must be a square number of 0s and 1s, got {bits[:60]!r}")
     return np.array([int(bit) for bit in bits], np.int8).reshape(size, size)
 
 
@@ -193,15 +197,15 @@ def _adjacency(matrix: ArrayLike) -> NDArray[Any]:
     try:
         array = np.asarray(matrix)
     except ValueError:
-        raise InvalidCell("the matrix has rows of different lengths; make it square") from None
+        raise InvalidCellError("the matrix has rows of different lengths; make it square") from None
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
-        raise InvalidCell(f"the matrix must be square, got shape {array.shape}")
+        raise InvalidCellError(f"the matrix must be square, got shape {array.shape}")
     if len(array) < 2:
-        raise InvalidCell("a cell has at least two vertices, input and output")
+        raise InvalidCellError("a cell has at least two vertices, input and output")
     if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
-        raise InvalidCell("the matrix must hold only 0 and 1")
+        raise InvalidCellError("the matrix must hold only 0 and 1")
     if np.tril(array).any():
-        raise InvalidCell("the matrix must be upper triangular: edges go from a vertex to a later one")
+        raise InvalidCellError("the matrix must be upper triangular: edges go from a vertex to a later one")
     return array
 
 

@@ -5,7 +5,7 @@ class ArchsweepError(Exception):
     """Wrong input. The message names what was wrong, what was received, and what to do."""
 
 
-class InvalidCell(ArchsweepError, ValueError):
+class InvalidCellError(ArchsweepError, ValueError):
     """A graph that is no cell of the search space."""
 
 
@@ -13,5 +13,5 @@ class DataError(ArchsweepError):
     """A file that cannot be read as what it should be: a damaged record, a missing column, another format."""
 
 
-class EvaluationFailed(Exception):
+class EvaluationError(Exception):
     """One proposal cannot be evaluated, for the reason given. Pools turn it into a failed trial, never into a value."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nas.catalogue import catalogue
 from nas.cell import frame_of, label_code_of
-from nas.errors import DataError, InvalidCell
+from nas.errors import DataError, InvalidCellError
 from nas.network import catalogue_costs
 from nas.records import Records
 from nas.table import METRICS
@@ -68,14 +68,14 @@ def _column(path: Path, table: pa.Table, name: str, kind: pa.DataType) -> pa.Chu
 def _integers(path: Path, table: pa.Table, name: str) -> NDArray[np.int32]:
     column = _column(path, table, name, pa.int32())
     _no_gaps(path, column, name)
-    return column.to_numpy().astype(np.int32)
+    return np.asarray(column.to_numpy(), np.int32)
 
 
 def _metric(path: Path, table: pa.Table, name: str) -> NDArray[np.float64]:
     short = name.removeprefix("final_")
     for candidate in (name, short):
         if candidate in table.column_names:
-            return _column(path, table, candidate, pa.float64()).to_numpy().astype(np.float64)
+            return np.asarray(_column(path, table, candidate, pa.float64()).to_numpy(), np.float64)
     return np.full(len(table), np.nan)
 
 
@@ -116,7 +116,7 @@ def _parsed(
     for code, text in enumerate(encoded.dictionary.to_pylist()):
         try:
             parsed.append(parse(text))
-        except InvalidCell as error:
+        except InvalidCellError as error:
             raise DataError(f"{path}: row {np.flatnonzero(index == code)[0]}: {error}") from None
     numbers = np.array(parsed, np.int64).reshape(-1, 2)[index]
     return numbers[:, 0], numbers[:, 1]

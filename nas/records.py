@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -164,4 +164,4 @@ def concatenate(parts: Sequence[Records]) -> Records:
         return None if pieces[0] is None else np.concatenate(pieces)
 
     names = ("cells", "epochs", "metrics", "parameters", "hashes", "repeats")
-    return Records(*(joined(name) for name in names), unit=parts[0].unit)  # type: ignore[arg-type]  # by name
+    return replace(parts[0], **{name: joined(name) for name in names})  # type: ignore[arg-type]  # by name

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.catalogue import CELLS, LABEL_CODES, LABELS, catalogue
 from nas.cell import Cell, label_code
-from nas.errors import ArchsweepError, InvalidCell
+from nas.errors import ArchsweepError, InvalidCellError
 from nas.graph import EDGE_SPOTS, FRAMES, INTERIOR, MAX_EDGES, MAX_VERTICES
 
 ATTEMPTS = 10_000
@@ -54,7 +54,7 @@ class CellSpace:
                 raise ArchsweepError("the search space is empty; give it at least one cell")
             inside = np.zeros(CELLS, bool)
             inside[self._members] = True
-            self._inside = memoryview(inside)
+            self._inside = inside.data
 
     def __len__(self) -> int:
         return CELLS if self._members is None else len(self._members)
@@ -63,7 +63,7 @@ class CellSpace:
         return self._has(cell.key)
 
     def _has(self, number: int) -> bool:
-        return number >= 0 and (self._members is None or self._inside[number])
+        return number >= 0 and (self._members is None or bool(self._inside[number]))
 
     def _inside_or_none(self, frame: int, labels: Sequence[int]) -> Cell | None:
         """The cell of a frame and five labels, or None if it is outside the space."""
@@ -168,12 +168,12 @@ class CellSpace:
     def decode(self, vector: ArrayLike, encoding: Encoding) -> Cell:
         """The cell of a vector, values rounded down to integers where integers are meant.
 
-        Raises `InvalidCell` if the vector names no cell of the space, which is common: searchers that work on vectors
-        must expect it.
+        Raises `InvalidCellError` if the vector names no cell of the space, which is common: searchers that work on
+        vectors must expect it.
         """
         values = np.asarray(vector, np.float64)
         if values.shape != (encoding.edge_slots + INTERIOR,) or not np.isfinite(values).all():
-            raise InvalidCell(
+            raise InvalidCellError(
                 f"encoding {encoding} takes {encoding.edge_slots + INTERIOR} finite numbers, got {values}"
             )
         edges, labels = values[: encoding.edge_slots], values[encoding.edge_slots :].astype(int).tolist()
@@ -185,8 +185,8 @@ class CellSpace:
             case Encoding.C:
                 bits = np.argsort(-edges[:-1], kind="stable")[: max(0, int(edges[-1]))]
         if not all(0 <= label < LABELS for label in labels) or not all(0 <= bit < EDGE_SPOTS for bit in bits):
-            raise InvalidCell(f"encoding {encoding}: a value lies outside its range in {values}")
+            raise InvalidCellError(f"encoding {encoding}: a value lies outside its range in {values}")
         cell = self._inside_or_none(sum(1 << int(bit) for bit in bits), labels)
         if cell is None:
-            raise InvalidCell("the vector's graph is not in the search space")
+            raise InvalidCellError("the vector's graph is not in the search space")
         return cell

@@ -3,7 +3,7 @@
 One row a cell, ascending by module_hash as in the published file. Columns:
 
 - ``module_hash`` fixed_size_binary[16]; ``cell`` int32, the catalogue number; ``trainable_parameters`` int32;
-- ``adjacency`` and ``operations``, dictionary-encoded strings in the form of `Cell.to_json`, for people and other tools;
+- ``adjacency`` and ``operations``, dictionary-encoded strings in the form of `Cell.to_json`, for other tools;
 - a column a metric that the source has, fixed_size_list<float64>[budgets * repeats], NaN where a value is missing.
 
 The schema's metadata, under ``archsweep``, holds JSON: version, budgets (epochs, ascending), repeats, source.
@@ -75,8 +75,8 @@ class Table:
         rows = np.full(CELLS, -1, np.int32)
         rows[self.cells] = np.arange(len(self.cells), dtype=np.int32)
         self._rows = rows
-        self._row_of_cell = memoryview(rows)
-        self._views = {name: memoryview(self.metric(name).reshape(-1)) for name in self.names}
+        self._row_of_cell = rows.data
+        self._views = {name: self.metric(name).reshape(-1).data for name in self.names}
 
     def _check(self) -> None:
         cells = self.cells
@@ -100,7 +100,7 @@ class Table:
 
     def row(self, cell: int) -> int:
         """The row of a catalogue number, -1 if the table lacks it."""
-        return cast(int, self._row_of_cell[cell]) if cell >= 0 else -1
+        return self._row_of_cell[cell] if cell >= 0 else -1
 
     def rows(self, cells: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """`row` of many cells; -1 where a cell is missing."""
@@ -153,7 +153,7 @@ class Table:
 
     def module_hash(self, row: int) -> str:
         """The module_hash of a row, in hexadecimal."""
-        return self.hashes[row].tobytes().hex()
+        return bytes(self.hashes[row]).hex()
 
     def cell(self, row: int) -> Cell:
         """The cell of a row, in its published form."""
@@ -181,9 +181,12 @@ def write(data: TableData, path: Path) -> None:
     about = {"version": VERSION, "budgets": list(data.budgets), "repeats": repeats, "source": data.source}
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     batch = batch.replace_schema_metadata({METADATA: json.dumps(about).encode()})
-    with replacing(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_file(sink, batch.schema) as writer:
-            writer.write_batch(batch)
+    with (
+        replacing(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, batch.schema) as writer,
+    ):
+        writer.write_batch(batch)
 
 
 def _readable(cells: NDArray[np.int32]) -> dict[str, pa.Array]:

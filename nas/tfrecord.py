@@ -10,6 +10,7 @@ import mmap
 from base64 import b64decode
 from binascii import Error as Base64Error
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from google.protobuf.message import DecodeError
 
 from nas.catalogue import catalogue
 from nas.cell import frame_of, label_code_of
-from nas.errors import DataError, InvalidCell
+from nas.errors import DataError, InvalidCellError
 from nas.network import catalogue_costs
 from nas.records import Progress, Records, concatenate, workers
 
@@ -81,7 +82,7 @@ def _read_chunk(chunk: tuple[Path, int, list[int]]) -> Records:
         file.seek(starts[0])
         block = file.read(starts[-1] - starts[0])
     rows, hashes = [], []
-    for i, (start, end) in enumerate(zip(starts, starts[1:], strict=False)):
+    for i, (start, end) in enumerate(pairwise(starts)):
         record = block[start - starts[0] : end - starts[0]]
         data = record[HEADER:-4]
         _check(path, first + i, start, "data", data, record[-4:])
@@ -122,7 +123,7 @@ def _parse(data: bytes) -> tuple[bytes, tuple[float, ...]]:
     frame, size = frame_of(adjacency)
     labels, length = label_code_of(operations)
     if size != length:
-        raise InvalidCell(f"the matrix has {size} vertices but there are {length} operations")
+        raise InvalidCellError(f"the matrix has {size} vertices but there are {length} operations")
     cell = catalogue().number(frame, labels)
     metrics = _model_metrics().FromString(b64decode(encoded))
     evaluations = metrics.evaluation_data
