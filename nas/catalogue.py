@@ -65,6 +65,8 @@ class Catalogue:
         # Indexing a memoryview gives a Python int in a third of the time that numpy's scalar indexing takes.
         self._graph_of_frame, self._kept = self.graph_of_frame.data, self.kept.data
         self._kept_labels = self.kept_labels.reshape(-1).data
+        self._graph, self._labels = self.graph.data, self.labels.data
+        self._frame, self._vertices = self.frame.data, self.vertices.data
         self._first_labelled, self._cells = self.first_labelled.data, self.cell_of_labelled.data
 
     def __len__(self) -> int:
@@ -77,6 +79,11 @@ class Catalogue:
             return -1
         kept = self._kept_labels[self._kept[frame] * LABEL_CODES + labels]
         return cast(int, self._cells[self._first_labelled[graph] + kept])
+
+    def published(self, number: int) -> tuple[int, int, int]:
+        """Frame, number of operations, and base-3 code of just those, of a cell as the published file lists it."""
+        graph = self._graph[number]
+        return self._frame[graph], self._vertices[graph] - 2, self._labels[number]
 
     def numbers(self, frames: NDArray[np.integer[Any]], labels: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """`number` of many cells at once; arrays of any equal shape."""

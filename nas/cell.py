@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -37,18 +39,23 @@ class Cell:
     frame: its edges, see `nas.graph`.
     labels: the operation of each interior vertex, as indices into `OPERATIONS`; at most five.
 
+    key: the number of the unique cell that this one is isomorphic to, its identity; see `nas.catalogue`.
+
     A cell is valid by construction: its input reaches its output, and what is left of it after pruning has at most nine
     edges (the published rule: unused vertices and edges do not count). Raises `InvalidCellError` otherwise.
     """
 
     frame: int
     labels: tuple[int, ...]
+    key: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not kept_vertices(self.frame):
-            raise InvalidCellError("the cell's input does not reach its output; connect them")
-        if self.edges > MAX_EDGES:
-            raise InvalidCellError(f"the cell has {self.edges} edges after pruning; the space allows {MAX_EDGES}")
+        if self.frame & UNUSED[len(self.labels)]:
+            raise InvalidCellError(f"the cell has edges at a vertex without an operation; it has {len(self.labels)}")
+        key = catalogue().number(self.frame, label_code(self.labels))
+        if key < 0:
+            raise InvalidCellError(_what_is_wrong(self.frame))
+        object.__setattr__(self, "key", key)
 
     @classmethod
     def of(cls, matrix: ArrayLike, operations: Sequence[str]) -> Cell:
@@ -60,28 +67,14 @@ class Cell:
         size = len(array)
         if size > MAX_VERTICES:
             raise InvalidCellError(f"the cell has {size} vertices; the space allows {MAX_VERTICES}")
-        if len(operations) != size:
-            raise InvalidCellError(f"the matrix has {size} vertices but there are {len(operations)} operations")
-        if operations[0] != INPUT or operations[-1] != OUTPUT:
-            raise InvalidCellError(
-                f"operations must start with '{INPUT}' and end with '{OUTPUT}', got {list(operations)}"
-            )
-        for operation in operations[1:-1]:
-            if operation not in OPERATIONS:
-                raise InvalidCellError(f"unknown operation {operation!r}; choose from {', '.join(OPERATIONS)}")
         native = sum(1 << edge_bit(x, y) for x, y in EDGES if y < size and array[x, y])
-        return cls(from_native(native, size), tuple(OPERATIONS.index(op) for op in operations[1:-1]))
+        return cls(from_native(native, size), _labels_for(size, ",".join(map(str, operations))))
 
     @classmethod
     def numbered(cls, number: int) -> Cell:
         """The unique cell of this number in the catalogue, in its published form."""
-        cells = catalogue()
-        graph = cells.graph[number]
-        labels = int(cells.labels[number])
-        interior = int(cells.vertices[graph]) - 2
-        return cls(
-            int(cells.frame[graph]), tuple(labels // LABELS ** (interior - 1 - i) % LABELS for i in range(interior))
-        )
+        frame, interior, labels = catalogue().published(number)
+        return cls(frame, LABELS_OF_CODE[interior][labels])
 
     @classmethod
     def from_json(cls, value: Any) -> Cell:
@@ -98,7 +91,8 @@ class Cell:
                 raise InvalidCellError(f"the cell is not JSON ({error}); expected {EXAMPLE}") from None
         match value:
             case {"adjacency": str() as bits, "operations": str() as operations, **rest} if not rest:
-                return cls.of(matrix_of(bits), operations.split(","))
+                frame, size = frame_of(bits)
+                return cls(frame, _labels_for(size, operations))
             case {"matrix": list() as matrix, "ops": list() as ops, **rest} if not rest:
                 return cls.of(matrix, ops)
         raise InvalidCellError(f"not a cell: {str(value)[:80]}; expected {EXAMPLE}")
@@ -144,11 +138,6 @@ class Cell:
         return label_code(self.labels)
 
     @property
-    def key(self) -> int:
-        """The number of the unique cell that this one is isomorphic to."""
-        return catalogue().number(self.frame, label_code(self.labels))
-
-    @property
     def module_hash(self) -> str:
         """The published MD5 name of the cell, equal for isomorphic cells."""
         pruned = self.pruned
@@ -156,6 +145,23 @@ class Cell:
 
 
 EXAMPLE = '{"adjacency": "010001000", "operations": "input,conv3x3-bn-relu,output"}'
+
+
+UNUSED = tuple(
+    sum(1 << bit for bit, edge in enumerate(EDGES) if any(interior < v < MAX_VERTICES - 1 for v in edge))
+    for interior in range(INTERIOR + 1)
+)
+"""The edges that a cell cannot have, by the number of its operations."""
+
+LABELS_OF_CODE = tuple(tuple(product(range(LABELS), repeat=interior)) for interior in range(INTERIOR + 1))
+"""The labels of every base-3 code, by the number of operations."""
+
+
+def _what_is_wrong(frame: int) -> str:
+    """Why the catalogue has no such graph."""
+    if not kept_vertices(frame):
+        return "the cell's input does not reach its output; connect them"
+    return f"the cell has {compact(frame).bit_count()} edges after pruning; the space allows {MAX_EDGES}"
 
 
 def label_code(labels: Sequence[int]) -> int:
@@ -170,27 +176,55 @@ def label_code(labels: Sequence[int]) -> int:
 
 @lru_cache(maxsize=1 << 13)
 def frame_of(adjacency: str) -> tuple[int, int]:
-    """Frame and number of vertices of a row-major adjacency string; the graph must be one of the space's.
+    """Frame and number of vertices of a row-major string of '0' and '1'. Raises `InvalidCellError`.
 
-    For reading many cells, whose graphs and operations repeat. Raises `InvalidCellError`.
+    For reading many cells, whose graphs and operations repeat; that the graph is connected is not checked here.
     """
-    matrix = matrix_of(adjacency)
-    return Cell.of(matrix, [INPUT, *OPERATIONS[:1] * (len(matrix) - 2), OUTPUT]).frame, len(matrix)
+    size = isqrt(len(adjacency))
+    if size * size != len(adjacency) or adjacency.strip("01") or size < 2:
+        raise InvalidCellError(f"adjacency must be a square number of 0s and 1s, got {adjacency[:60]!r}")
+    if size > MAX_VERTICES:
+        raise InvalidCellError(f"the cell has {size} vertices; the space allows {MAX_VERTICES}")
+    frame = 0
+    for position, digit in enumerate(adjacency):
+        if digit == "1":
+            bit = BIT_OF_POSITION[size][position]
+            if bit is None:
+                raise InvalidCellError("the matrix must be upper triangular: edges go from a vertex to a later one")
+            frame |= bit
+    return frame, size
 
 
 @lru_cache(maxsize=1 << 10)
-def label_code_of(operations: str) -> tuple[int, int]:
-    """`label_code` and number of vertices of a comma-separated list of operations. Raises `InvalidCellError`."""
-    names = operations.split(",")
-    return Cell.of(np.eye(len(names), k=1), names).label_code, len(names)
+def labels_of(operations: str) -> tuple[int, ...]:
+    """The labels of a comma-separated list of operations, input and output included. Raises `InvalidCellError`."""
+    first, *interior, last = operations.split(",") if "," in operations else ("", "")
+    if first != INPUT or last != OUTPUT:
+        raise InvalidCellError(f"operations must start with '{INPUT}' and end with '{OUTPUT}', got {operations[:80]!r}")
+    for operation in interior:
+        if operation not in OPERATIONS:
+            raise InvalidCellError(f"unknown operation {operation!r}; choose from {', '.join(OPERATIONS)}")
+    return tuple(OPERATIONS.index(operation) for operation in interior)
 
 
-def matrix_of(bits: str) -> NDArray[np.int8]:
-    """The square matrix of a row-major string of '0' and '1'. Raises `InvalidCellError`."""
-    size = int(len(bits) ** 0.5)
-    if size * size != len(bits) or set(bits) - {"0", "1"}:
-        raise InvalidCellError(f"adjacency must be a square number of 0s and 1s, got {bits[:60]!r}")
-    return np.array([int(bit) for bit in bits], np.int8).reshape(size, size)
+def _labels_for(size: int, operations: str) -> tuple[int, ...]:
+    labels = labels_of(operations)
+    if len(labels) != size - 2:
+        raise InvalidCellError(f"the matrix has {size} vertices but there are {len(labels) + 2} operations")
+    return labels
+
+
+BIT_OF_POSITION: dict[int, list[int | None]] = {
+    size: [from_native(1 << edge_bit(x, y), size) if x < y else None for x in range(size) for y in range(size)]
+    for size in range(2, MAX_VERTICES + 1)
+}
+"""The frame's bit of every position in a row-major matrix of each size; None on and below the diagonal."""
+
+DIGIT_OF_BIT = {
+    size: {bit: 1 << (size * size - 1 - position) for position, bit in enumerate(bits) if bit is not None}
+    for size, bits in BIT_OF_POSITION.items()
+}
+"""The inverse: the value of a frame's bit in the matrix read row-major as one binary number."""
 
 
 def _adjacency(matrix: ArrayLike) -> NDArray[Any]:
@@ -211,7 +245,12 @@ def _adjacency(matrix: ArrayLike) -> NDArray[Any]:
 
 @lru_cache(maxsize=1 << 14)
 def _bits(frame: int, size: int) -> str:
-    return "".join(map(str, _matrix(to_native(frame, size), size).ravel().tolist()))
+    digits = 0
+    while frame:
+        lowest = frame & -frame
+        digits |= DIGIT_OF_BIT[size][lowest]
+        frame ^= lowest
+    return f"{digits:0{size * size}b}"
 
 
 @lru_cache

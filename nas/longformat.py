@@ -18,8 +18,9 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from nas.catalogue import catalogue
-from nas.cell import frame_of, label_code_of
+from nas.cell import frame_of, label_code, labels_of
 from nas.errors import DataError, InvalidCellError
+from nas.graph import INTERIOR
 from nas.network import catalogue_costs
 from nas.records import Records
 from nas.table import METRICS
@@ -94,14 +95,25 @@ def _hashes(path: Path, table: pa.Table) -> NDArray[np.uint8]:
 def _cells(path: Path, table: pa.Table) -> NDArray[np.int32]:
     """The catalogue number of every row. Each distinct text is parsed once."""
     frames, frame_sizes = _parsed(path, table, "adjacency", frame_of)
-    labels, label_sizes = _parsed(path, table, "operations", label_code_of)
+    labels, label_sizes = _parsed(path, table, "operations", _label_code_and_size)
     differ = np.flatnonzero(frame_sizes != label_sizes)
     if differ.size:
         row = differ[0]
         raise DataError(
             f"{path}: row {row}: the matrix has {frame_sizes[row]} vertices but there are {label_sizes[row]} operations"
         )
-    return catalogue().numbers(frames, labels)
+    cells = catalogue().numbers(frames, labels)
+    if cells.min(initial=0) < 0:
+        row = np.flatnonzero(cells < 0)[0]
+        raise DataError(f"{path}: row {row}: the graph is not connected or has more than nine edges")
+    return cells
+
+
+def _label_code_and_size(operations: str) -> tuple[int, int]:
+    labels = labels_of(operations)
+    if len(labels) > INTERIOR:
+        raise InvalidCellError(f"there are {len(labels) + 2} operations; the space allows {INTERIOR + 2}")
+    return label_code(labels), len(labels) + 2
 
 
 def _parsed(

@@ -6,12 +6,15 @@ One row a cell, ascending by module_hash as in the published file. Columns:
 - ``adjacency`` and ``operations``, dictionary-encoded strings in the form of `Cell.to_json`, for other tools;
 - a column a metric that the source has, fixed_size_list<float64>[budgets * repeats], NaN where a value is missing.
 
-The schema's metadata, under ``archsweep``, holds JSON: version, budgets (epochs, ascending), repeats, source.
+The schema's metadata, under ``archsweep``, holds JSON: version, budgets (epochs, ascending), repeats, source, and
+fingerprint, a digest of the values, so that a search can tell whether it resumes on the table that it began on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,6 +70,7 @@ class Table:
         self.budgets: tuple[int, ...] = tuple(about["budgets"])
         self.repeats: int = about["repeats"]
         self.source: str = about["source"]
+        self.fingerprint: str = about["fingerprint"]
         self._batch = batch
         self.cells: NDArray[np.int32] = batch.column("cell").to_numpy()
         self.parameters: NDArray[np.int32] = batch.column("trainable_parameters").to_numpy()
@@ -109,7 +113,7 @@ class Table:
     def value(self, name: str, row: int, budget: int, repeat: int) -> float:
         """One value by row, index of the budget, and repeat; NaN if missing. Takes a fraction of a microsecond."""
         view = self._views.get(name)
-        return float("nan") if view is None else view[(row * len(self.budgets) + budget) * self.repeats + repeat]
+        return math.nan if view is None else view[(row * len(self.budgets) + budget) * self.repeats + repeat]
 
     def values(
         self, name: str, cells: NDArray[np.integer[Any]], epochs: int, repeats: NDArray[np.integer[Any]] | int
@@ -178,8 +182,14 @@ def write(data: TableData, path: Path) -> None:
         if name in data.metrics and not np.isnan(data.metrics[name]).all():
             flat = pa.array(data.metrics[name][order].reshape(-1))
             columns[name] = pa.FixedSizeListArray.from_arrays(flat, width)
-    about = {"version": VERSION, "budgets": list(data.budgets), "repeats": repeats, "source": data.source}
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    about = {
+        "version": VERSION,
+        "budgets": list(data.budgets),
+        "repeats": repeats,
+        "source": data.source,
+        "fingerprint": _fingerprint(batch),
+    }
     batch = batch.replace_schema_metadata({METADATA: json.dumps(about).encode()})
     with (
         replacing(path) as temporary,
@@ -187,6 +197,17 @@ def write(data: TableData, path: Path) -> None:
         pa.ipc.new_file(sink, batch.schema) as writer,
     ):
         writer.write_batch(batch)
+
+
+def _fingerprint(batch: pa.RecordBatch) -> str:
+    """A digest of the column names and values of a table."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        digest.update(name.encode())
+        values = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
+        if not pa.types.is_dictionary(values.type):
+            digest.update(values.buffers()[1])
+    return digest.hexdigest()
 
 
 def _readable(cells: NDArray[np.int32]) -> dict[str, pa.Array]:
@@ -226,8 +247,9 @@ def _open(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
             raise DataError(f"{path} is damaged: it lacks column {name} of type {kind}; import it again")
     budgets, repeats = about.get("budgets"), about.get("repeats")
     whole = isinstance(budgets, list) and budgets and all(isinstance(b, int) and b > 0 for b in budgets)
-    if not whole or not isinstance(repeats, int) or repeats < 1 or not isinstance(about.get("source"), str):
-        raise DataError(f"{path} is damaged: its metadata lacks budgets, repeats or source; import it again")
+    named = all(isinstance(about.get(name), str) for name in ("source", "fingerprint"))
+    if not whole or not named or not isinstance(repeats, int) or repeats < 1:
+        raise DataError(f"{path} is damaged: its metadata is not what an import writes; import it again")
     for name in set(METRICS) & set(batch.schema.names):
         kind = batch.schema.field(name).type
         if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float64():

@@ -21,7 +21,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from nas.catalogue import catalogue
-from nas.cell import frame_of, label_code_of
+from nas.cell import frame_of, label_code, labels_of
 from nas.errors import DataError, InvalidCellError
 from nas.network import catalogue_costs
 from nas.records import Progress, Records, concatenate, workers
@@ -121,10 +121,12 @@ def _parse(data: bytes) -> tuple[bytes, tuple[float, ...]]:
     if len(module_hash) != 16 or not 0 < epochs < 1 << 31:
         raise ValueError(f"expected an MD5 and positive epochs, got {name!r} and {epochs}")
     frame, size = frame_of(adjacency)
-    labels, length = label_code_of(operations)
-    if size != length:
-        raise InvalidCellError(f"the matrix has {size} vertices but there are {length} operations")
-    cell = catalogue().number(frame, labels)
+    labels = labels_of(operations)
+    if size != len(labels) + 2:
+        raise InvalidCellError(f"the matrix has {size} vertices but there are {len(labels) + 2} operations")
+    cell = catalogue().number(frame, label_code(labels))
+    if cell < 0:
+        raise InvalidCellError("the graph is not connected or has more than nine edges")
     metrics = _model_metrics().FromString(b64decode(encoded))
     evaluations = metrics.evaluation_data
     if len(evaluations) < 3:

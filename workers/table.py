@@ -1,0 +1,112 @@
+"""Evaluates a proposal by looking it up in a benchmark table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.errors import DataError, EvaluationError
+from nas.table import Table
+from nas.trial import Proposal, Result
+
+Column = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a searcher maximises.
+
+    column: accuracy on the validation or the test set. repeat: ``sample`` draws one of the repeats for every trial, as
+    the published benchmark does; ``mean`` averages them; a number takes that one. epochs: the budget; None means the
+    table's largest.
+    """
+
+    column: Column = "validation"
+    repeat: Literal["sample", "mean"] | int = "sample"
+    epochs: int | None = None
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    @property
+    def metric(self) -> str:
+        return f"final_{self.column}_accuracy"
+
+
+class TableEvaluator:
+    """Looks trials up. Raises `DataError` if the table cannot serve the objective at all.
+
+    best: the highest mean test accuracy in the table at its largest budget, what regret is counted from; None if the
+    table has no test accuracy.
+    """
+
+    def __init__(self, table: Table, objective: Objective) -> None:
+        self.table, self.objective = table, objective
+        self.epochs = objective.epochs or table.budgets[-1]
+        budget = table.budget_index(self.epochs)
+        if isinstance(objective.repeat, int) and not 0 <= objective.repeat < table.repeats:
+            raise DataError(f"{table.path} has repeats 0 to {table.repeats - 1}; got repeat {objective.repeat}")
+        if np.isnan(table.metric(objective.metric)[:, budget]).all():
+            others = [
+                c for c in ("validation", "test") if f"final_{c}_accuracy" in table.names and c != objective.column
+            ]
+            advice = f"; choose --objective {others[0]}" if others else ""
+            raise DataError(f"{table.path} has no {objective.column} accuracy at {self.epochs} epochs{advice}")
+        reported = _mean_over_repeats(table.metric("final_test_accuracy")[:, -1])
+        self._reported = reported.data
+        self.best = None if np.isnan(reported).all() else float(np.nanmax(reported))
+        self._parameters = table.parameters.data
+
+    def __call__(self, proposal: Proposal, seed: int) -> Result:
+        table = self.table
+        row = table.row(proposal.cell.key)
+        if row < 0:
+            raise EvaluationError("the table does not hold this cell")
+        epochs = proposal.epochs or self.epochs
+        if epochs not in table.budgets:
+            raise EvaluationError(f"the table has no budget of {epochs} epochs")
+        budget = table.budgets.index(epochs)
+        repeat = self._repeat(row, budget, seed)
+        seconds, train, validation, test = (self._value(name, row, budget, repeat) for name in READ)
+        objective = validation if self.objective.column == "validation" else test
+        if objective is None:
+            raise EvaluationError(f"the table has no {self.objective.column} accuracy of this cell at {epochs} epochs")
+        reported = self._reported[row]
+        return Result(
+            objective, seconds, train, validation, test, self._parameters[row], None if isnan(reported) else reported
+        )
+
+    def _repeat(self, row: int, budget: int, seed: int) -> int | None:
+        """Which repeat this trial sees; None for the mean of all. Draws among those that the table has."""
+        chosen = self.objective.repeat
+        if chosen == "mean":
+            return None
+        if isinstance(chosen, int):
+            return chosen
+        drawn = seed % self.table.repeats
+        if not isnan(self.table.value(self.objective.metric, row, budget, drawn)):
+            return drawn
+        there = np.flatnonzero(~np.isnan(self.table.metric(self.objective.metric)[row, budget]))
+        return int(there[seed % len(there)]) if len(there) else drawn
+
+    def _value(self, name: str, row: int, budget: int, repeat: int | None) -> float | None:
+        """One metric, None where it is missing."""
+        if repeat is None:
+            value = float(_mean_over_repeats(self.table.metric(name)[row, budget]))
+        else:
+            value = self.table.value(name, row, budget, repeat)
+        return None if isnan(value) else value
+
+
+READ = ("final_training_time", "final_train_accuracy", "final_validation_accuracy", "final_test_accuracy")
+
+
+def _mean_over_repeats(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over the last axis of what is there; NaN where nothing is."""
+    there = ~np.isnan(values)
+    count = there.sum(-1)
+    total = np.where(there, values, 0).sum(-1)
+    return np.asarray(np.where(count, total, np.nan) / np.maximum(count, 1))
