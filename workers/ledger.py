@@ -8,16 +8,31 @@ from nas.trial import Result, Trial
 from workers.base import Pool
 
 
-class LedgerPool:
-    """A pool around another: a cell that was answered at these epochs before is answered again, at no cost.
+class Ledger:
+    """The first result of every (unique cell, epochs): a fold of the finished trials."""
 
-    While such an answer waits to be told, no further trial is taken, so that the searcher hears of it first. The ledger
-    is a fold of the finished trials: `learn` what a resumed search has finished.
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int | None], Result] = {}
+
+    def learn(self, trial: Trial) -> None:
+        """Remembers a finished trial's result, unless there is an earlier one."""
+        if trial.result is not None:
+            self._known.setdefault((trial.proposal.cell.key, trial.proposal.epochs), trial.result)
+
+    def answer(self, trial: Trial) -> Result | None:
+        """What an isomorphic trial got, now at no cost; None if there was none."""
+        known = self._known.get((trial.proposal.cell.key, trial.proposal.epochs))
+        return known and replace(known, training_seconds=0.0, source="ledger")
+
+
+class LedgerPool:
+    """A pool around another: a cell that was answered at these epochs before is answered again from the ledger.
+
+    While such an answer waits to be told, no further trial is taken, so that the searcher hears of it first.
     """
 
-    def __init__(self, inner: Pool) -> None:
-        self._inner = inner
-        self._known: dict[tuple[int, int | None], Result] = {}
+    def __init__(self, inner: Pool, ledger: Ledger) -> None:
+        self._inner, self._ledger = inner, ledger
         self._answered: list[Trial] = []
 
     @property
@@ -28,12 +43,11 @@ class LedgerPool:
         return None if self._answered else self._inner.idle()
 
     def submit(self, trial: Trial) -> None:
-        known = self._known.get((trial.proposal.cell.key, trial.proposal.epochs))
+        known = self._ledger.answer(trial)
         if known is None:
             self._inner.submit(trial)
         else:
-            again = replace(known, training_seconds=0.0, source="ledger")
-            self._answered.append(trial.succeeded(again, self.now, self.now))
+            self._answered.append(trial.succeeded(known, self.now, self.now))
 
     def wait(self) -> list[Trial]:
         if self._answered:
@@ -41,13 +55,8 @@ class LedgerPool:
             return answered
         finished = self._inner.wait()
         for trial in finished:
-            self.learn(trial)
+            self._ledger.learn(trial)
         return finished
-
-    def learn(self, trial: Trial) -> None:
-        """Remembers a finished trial's result; the first one stands."""
-        if trial.result is not None:
-            self._known.setdefault((trial.proposal.cell.key, trial.proposal.epochs), trial.result)
 
     def close(self) -> None:
         self._inner.close()

@@ -110,3 +110,8 @@ def _mean_over_repeats(values: NDArray[np.float64]) -> NDArray[np.float64]:
     count = there.sum(-1)
     total = np.where(there, values, 0).sum(-1)
     return np.asarray(np.where(count, total, np.nan) / np.maximum(count, 1))
+
+
+def open_evaluator(path: str, objective: Objective) -> TableEvaluator:
+    """The evaluator of a table file, for pools that make it in another process."""
+    return TableEvaluator(Table(path), objective)

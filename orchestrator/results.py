@@ -1,0 +1,100 @@
+"""What a search leaves for people and programs: one summary, and every trial as a row of a Parquet file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from nas.files import replacing
+from nas.trial import Status, Trial
+
+ROWS_AT_ONCE = 65_536
+
+SCHEMA = pa.schema(
+    [
+        ("trial", pa.int64()),
+        ("status", pa.string()),
+        ("adjacency", pa.string()),
+        ("operations", pa.string()),
+        ("cell", pa.int32()),
+        ("epochs", pa.int32()),
+        ("worker", pa.int32()),
+        ("asked", pa.float64()),
+        ("started", pa.float64()),
+        ("finished", pa.float64()),
+        ("objective", pa.float64()),
+        ("train_accuracy", pa.float64()),
+        ("validation_accuracy", pa.float64()),
+        ("test_accuracy", pa.float64()),
+        ("reported", pa.float64()),
+        ("training_seconds", pa.float64()),
+        ("parameters", pa.int64()),
+        ("source", pa.string()),
+        ("failure", pa.string()),
+        ("provenance", pa.string()),
+    ]
+)
+"""One row a finished trial, in the order in which they finished; see `Trial` and `Result` for units."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The outcome of a search. Accuracies and regret are fractions; clock_seconds is the pool's clock.
+
+    wall_seconds and trials_per_second are those of this process: of a search that was resumed, the last part only.
+    """
+
+    trials: int
+    failed: int
+    duplicates: int
+    best_hash: str | None
+    best_objective: float | None
+    best_test_accuracy: float | None
+    regret: float | None
+    clock_seconds: float
+    wall_seconds: float
+    trials_per_second: float
+    run_dir: str
+    mlflow_run_id: str | None
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def save_trials(trials: Iterable[Trial], path: Path) -> None:
+    """Writes the finished ones among these trials, a bounded number at a time."""
+    rows = (_row(trial) for trial in trials if trial.status is not Status.PENDING)
+    with replacing(path) as temporary, pa.parquet.ParquetWriter(temporary, SCHEMA) as writer:
+        for batch in batched(rows, ROWS_AT_ONCE):
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, SCHEMA))
+
+
+def batched(rows: Iterable[dict[str, Any]], size: int) -> Iterable[list[dict[str, Any]]]:
+    """Lists of at most ``size`` rows (`itertools.batched` is Python 3.12's)."""
+    iterator = iter(rows)
+    return iter(lambda: list(itertools.islice(iterator, size)), [])
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    proposal, result = trial.proposal, trial.result
+    return {
+        "trial": trial.number,
+        "status": trial.status.value,
+        "cell": proposal.cell.key,
+        **proposal.cell.to_json(),
+        "epochs": proposal.epochs,
+        "worker": trial.worker,
+        "asked": trial.asked,
+        "started": trial.started,
+        "finished": trial.finished,
+        "failure": trial.failure,
+        "provenance": json.dumps(proposal.provenance) if proposal.provenance else None,
+        **(asdict(result) if result else {}),
+    }

@@ -1,0 +1,210 @@
+"""One search in one folder: begun, resumed, finished.
+
+The folder holds ``config.toml``, ``journal.jsonl``, and at the end ``result.json``, ``trajectory.parquet``,
+``regret.png`` and ``best_cell.svg``. The journal alone is what counts; the rest is made from it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from nas.errors import ArchsweepError
+from nas.files import replacing
+from nas.space import CellSpace
+from nas.table import Table
+from nas.trial import Status
+from orchestrator.config import Config, flat
+from orchestrator.draw import save_pictures
+from orchestrator.journal import Journal, Reading
+from orchestrator.loop import Observer, Streams, finish, run
+from orchestrator.results import Summary, save_trials
+from orchestrator.state import Budget, State
+from orchestrator.tracking import RUN_ID_FILE, Tracker
+from orchestrator.trajectory import Trajectory
+from searchers.registry import make_searcher
+from workers.base import Pool
+from workers.inline import InlinePool
+from workers.ledger import Ledger, LedgerPool
+from workers.simulated import SimulatedPool, worker_speeds
+from workers.table import TableEvaluator, open_evaluator
+
+CONFIG, JOURNAL, RESULT, TRIALS = "config.toml", "journal.jsonl", "result.json", "trajectory.parquet"
+LOCK = ".lock"
+OWN_FILES = {LOCK, CONFIG, RUN_ID_FILE}
+"""What a search that was killed before its journal's header may have left."""
+SIMULATED_FLUSH = 1.0
+"""Seconds between flushes of the journal on the simulated clock, see `Journal`."""
+
+
+class Search:
+    """A search, checked and ready: everything that can be wrong with its input is found here, before DIR is touched.
+
+    Raises `ArchsweepError`.
+    """
+
+    def __init__(self, config: Config, run_dir: Path) -> None:
+        self.config, self.run_dir = config, run_dir
+        table = Table(config.table)
+        self._evaluator = TableEvaluator(table, config.objective)
+        timed = "final_training_time" in table.names
+        if not timed and (config.pool.kind == "simulated" or config.budget_seconds):
+            raise ArchsweepError(f"{table.path} has no training times; use --pool inline or ray, and --trials")
+        self.identity = config.identity(table.fingerprint)
+        self.space = CellSpace(None if len(table) == len(CellSpace()) else table.cells)
+        self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters)
+        self.budget = Budget(config.trial_limit, config.budget_seconds)
+        self.trajectory = Trajectory(self._evaluator.best)
+        self.state = State()
+        self.tracker: Tracker | None = None
+
+    def run(self, observers: Sequence[Observer] = ()) -> Summary:
+        """Begins or resumes the search and runs it to its end.
+
+        observers hear of every finished trial, the replayed ones first. Any exception (a KeyboardInterrupt, say) leaves
+        the folder ready to be resumed.
+        """
+        with locked(self.run_dir):
+            reading = self._reading()
+            with replacing(self.run_dir / CONFIG) as temporary:
+                temporary.write_text(self.config.to_toml(), encoding="utf-8")
+            if self.config.tracking.enabled:
+                self.tracker = self._tracker()
+            complete = False
+            try:
+                seconds, new = self._search(reading, [self.trajectory, *filter(None, [self.tracker]), *observers])
+                artifacts = self._save_artifacts()
+                complete = True
+            finally:
+                if self.tracker is not None:
+                    self.tracker.finish(artifacts if complete else (), complete)
+            return self._summarise(seconds, new)
+
+    def _search(self, reading: Reading | None, observers: Sequence[Observer]) -> tuple[float, int]:
+        """Replays, then searches on; gives the seconds that the latter took and the trials that it finished."""
+        ledger = Ledger() if self.config.duplicates == "reuse" else None
+        for trial in reading or ():
+            if trial.status is Status.PENDING:
+                self.state.fold(trial)
+            else:
+                finish(trial, self.searcher, self.state, observers)
+                if ledger is not None:
+                    ledger.learn(trial)
+        path, interval = self.run_dir / JOURNAL, SIMULATED_FLUSH if self.config.pool.kind == "simulated" else 0.0
+        replayed = self.state.finished
+        with (
+            closing(
+                Journal(path, reading.position, interval) if reading else Journal.create(path, self.identity, interval)
+            ) as journal,
+            closing(self._pool(ledger)) as pool,
+        ):
+            began = time.monotonic()
+            run(self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers)
+            return time.monotonic() - began, self.state.finished - replayed
+
+    def _reading(self) -> Reading | None:
+        """The folder's journal, if it has one; refuses a folder that holds another search or other things."""
+        path = self.run_dir / JOURNAL
+        if not path.exists():
+            others = [entry.name for entry in self.run_dir.iterdir() if entry.name not in OWN_FILES]
+            if others:
+                raise ArchsweepError(
+                    f"{self.run_dir} holds no search but other files ({others[0]}); choose a new folder"
+                )
+            return None
+        reading = Reading(path)
+        if reading.search is None:
+            return None
+        for key in {**reading.search, **self.identity}:
+            there, here = reading.search.get(key), self.identity.get(key)
+            if there != here:
+                what = "its table has other values" if key == "table" else f"it has {key} = {there!r}, not {here!r}"
+                raise ArchsweepError(
+                    f"{self.run_dir} holds another search: {what}; choose another --out, or drop the change"
+                )
+        return reading
+
+    def _pool(self, ledger: Ledger | None) -> Pool:
+        """The pool of the configuration, its clock where the journal left it."""
+        config, now = self.config.pool, self.state.clock
+        pool: Pool
+        match config.kind:
+            case "simulated":
+                pool = SimulatedPool(
+                    self._evaluator, worker_speeds(config.workers, config.speed_spread, self.config.seed), now
+                )
+            case "inline":
+                pool = InlinePool(self._evaluator, now)
+            case "ray":
+                from workers.ray_pool import RayPool  # Ray takes a second to import
+
+                make = partial(open_evaluator, str(self.config.table), self.config.objective)
+                pool = RayPool(make, config.workers, config.address, now, config.retries)
+        return pool if ledger is None else LedgerPool(pool, ledger)
+
+    def _tracker(self) -> Tracker:
+        config, values = self.config, flat(self.config.model_dump(mode="json", exclude={"tracking"}))
+        tags = {
+            "archsweep.searcher": config.searcher.name,
+            "archsweep.evaluator": "table",
+            "archsweep.table": config.table.name,
+            "archsweep.pool": config.pool.kind,
+            "archsweep.seed": str(config.seed),
+            "archsweep.run_dir": str(self.run_dir.absolute()),
+            "archsweep.version": version("archsweep"),
+        }
+        name = f"{config.searcher.name} seed {config.seed}"
+        return Tracker(config.tracking, self.run_dir, self.trajectory, name, values, tags)
+
+    def _save_artifacts(self) -> list[Path]:
+        """Makes the files that are for people from the journal."""
+        trials = self.run_dir / TRIALS
+        save_trials(Reading(self.run_dir / JOURNAL), trials)
+        return [
+            self.run_dir / CONFIG,
+            trials,
+            *save_pictures(self.run_dir, self.trajectory.points, self.state.finished),
+        ]
+
+    def _summarise(self, seconds: float, new: int) -> Summary:
+        state, best = self.state, self.trajectory.incumbent
+        summary = Summary(
+            trials=state.finished,
+            failed=state.failed,
+            duplicates=state.duplicates,
+            best_hash=best.cell.module_hash if best else None,
+            best_objective=best.objective if best else None,
+            best_test_accuracy=best.test_accuracy if best else None,
+            regret=best.regret if best else None,
+            clock_seconds=state.clock,
+            wall_seconds=seconds,
+            trials_per_second=new / seconds,
+            run_dir=str(self.run_dir),
+            mlflow_run_id=self.tracker.run_id if self.tracker else None,
+        )
+        with replacing(self.run_dir / RESULT) as temporary:
+            temporary.write_text(summary.to_json() + "\n", encoding="utf-8")
+        return summary
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Makes the folder if need be and holds it alone. Raises `ArchsweepError` if that cannot be."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run_dir / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise ArchsweepError(f"another process searches in {run_dir}; wait for it, or choose another --out") from None
+    except OSError as error:
+        raise ArchsweepError(f"cannot write in {run_dir}: {error.strerror}; choose a folder that is writable") from None
+    try:
+        yield
+    finally:
+        lock.release()

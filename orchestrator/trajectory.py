@@ -1,0 +1,62 @@
+"""How the incumbent got better: a fold of the finished trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.cell import Cell
+from nas.trial import Trial
+from orchestrator.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The incumbent after ``finished`` trials.
+
+    trial: the number of the incumbent's trial. test_accuracy: its mean over repeats where the table knows it, else the
+    one observed. regret: the best test accuracy that can be had, minus that. clock, spent: seconds on the pool's clock,
+    training seconds paid.
+    """
+
+    finished: int
+    trial: int
+    cell: Cell
+    objective: float
+    test_accuracy: float | None
+    regret: float | None
+    clock: float
+    spent: float
+
+
+class Trajectory:
+    """An observer that keeps a point for every new incumbent; memory grows with their number, not with the trials.
+
+    best: the highest test accuracy that can be had, or None if nobody knows.
+    """
+
+    def __init__(self, best: float | None) -> None:
+        self._best = best
+        self.points: list[Point] = []
+
+    @property
+    def incumbent(self) -> Point | None:
+        return self.points[-1] if self.points else None
+
+    def __call__(self, trial: Trial, state: State) -> None:
+        result = trial.result
+        if result is None or (self.points and result.objective <= self.points[-1].objective):
+            return
+        test = result.test_accuracy if result.reported is None else result.reported
+        regret = None if self._best is None or test is None else self._best - test
+        self.points.append(
+            Point(
+                state.finished,
+                trial.number,
+                trial.proposal.cell,
+                result.objective,
+                test,
+                regret,
+                state.clock,
+                state.spent,
+            )
+        )
