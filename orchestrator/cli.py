@@ -108,8 +108,8 @@ def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, 
     job = Search(config, run_dir)
     with SearchProgress(stderr, job.trajectory, config.trial_limit, config.budget_seconds) as progress:
         summary = job.run([progress])
-    if job.tracker is not None and job.tracker.error is not None:
-        click.echo(f"archsweep: not tracked: {job.tracker.error}", err=True)
+    if job.tracking_error is not None:
+        click.echo(f"archsweep: not tracked: {job.tracking_error}", err=True)
     if as_json:
         click.echo(summary.to_json())
         return
@@ -315,6 +315,16 @@ def described_row(opened: Any, row: int) -> dict[str, Any]:
         "macs": cost(cell).macs,
         "trainings": trainings,
     }
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+def track(run_dir: Path) -> None:
+    """Bring MLflow up to date with the search in RUN_DIR, after its server was away."""
+    from orchestrator.tracking import default_uri
+    from orchestrator.tracking import track as catch_up
+
+    click.echo(catch_up(run_dir, default_uri(run_dir.absolute().parent)))
 
 
 @cli.command()

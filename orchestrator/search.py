@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -24,9 +25,10 @@ from orchestrator.config import Config, flat
 from orchestrator.draw import save_pictures
 from orchestrator.journal import Journal, Reading
 from orchestrator.loop import Observer, Streams, finish, run
+from orchestrator.metrics import MetricsFile
 from orchestrator.results import Summary, save_trials
 from orchestrator.state import Budget, State
-from orchestrator.tracking import RUN_ID_FILE, Tracker
+from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
 from searchers.registry import make_searcher
 from workers.base import Pool
@@ -36,6 +38,8 @@ from workers.simulated import SimulatedPool, worker_speeds
 from workers.table import TableEvaluator, open_evaluator
 
 CONFIG, JOURNAL, RESULT, TRIALS = "config.toml", "journal.jsonl", "result.json", "trajectory.parquet"
+INTERRUPTED_PATIENCE = 5.0
+"""Seconds that tracking gets to log the rest of a search that was interrupted; a resumed search catches up."""
 LOCK = ".lock"
 OWN_FILES = {LOCK, CONFIG, RUN_ID_FILE}
 """What a search that was killed before its journal's header may have left."""
@@ -62,7 +66,8 @@ class Search:
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(self._evaluator.best)
         self.state = State()
-        self.tracker: Tracker | None = None
+        self.mlflow_run_id: str | None = None
+        self.tracking_error: str | None = None
 
     def run(self, observers: Sequence[Observer] = ()) -> Summary:
         """Begins or resumes the search and runs it to its end.
@@ -74,17 +79,29 @@ class Search:
             reading = self._reading()
             with replacing(self.run_dir / CONFIG) as temporary:
                 temporary.write_text(self.config.to_toml(), encoding="utf-8")
-            if self.config.tracking.enabled:
-                self.tracker = self._tracker()
-            complete = False
-            try:
-                seconds, new = self._search(reading, [self.trajectory, *filter(None, [self.tracker]), *observers])
-                artifacts = self._save_artifacts()
-                complete = True
-            finally:
-                if self.tracker is not None:
-                    self.tracker.finish(artifacts if complete else (), complete)
+            with self._tracked() as metrics:
+                seconds, new = self._search(reading, [self.trajectory, *metrics, *observers])
             return self._summarise(seconds, new)
+
+    @contextmanager
+    def _tracked(self) -> Iterator[list[Observer]]:
+        """Tracks what happens inside, if it should be: the observer that does."""
+        if not self.config.tracking.enabled:
+            yield []
+            self._save_artifacts()
+            return
+        metrics = MetricsFile(self.run_dir, self.trajectory, self._described())
+        tracker = Tracker(self.run_dir, self.config.tracking.uri or default_uri(self.run_dir.parent))
+        try:
+            yield [metrics]
+            artifacts = self._save_artifacts()
+        except BaseException:
+            metrics.end("KILLED", ())
+            tracker.join(INTERRUPTED_PATIENCE)
+            raise
+        metrics.end("FINISHED", artifacts)
+        self.tracking_error = tracker.join()
+        self.mlflow_run_id = tracker.run_id
 
     def _search(self, reading: Reading | None, observers: Sequence[Observer]) -> tuple[float, int]:
         """Replays, then searches on; gives the seconds that the latter took and the trials that it finished."""
@@ -148,19 +165,23 @@ class Search:
                 pool = RayPool(make, config.workers, config.address, now, config.retries)
         return pool if ledger is None else LedgerPool(pool, ledger)
 
-    def _tracker(self) -> Tracker:
-        config, values = self.config, flat(self.config.model_dump(mode="json", exclude={"tracking"}))
-        tags = {
-            "archsweep.searcher": config.searcher.name,
-            "archsweep.evaluator": "table",
-            "archsweep.table": config.table.name,
-            "archsweep.pool": config.pool.kind,
-            "archsweep.seed": str(config.seed),
-            "archsweep.run_dir": str(self.run_dir.absolute()),
-            "archsweep.version": version("archsweep"),
+    def _described(self) -> dict[str, Any]:
+        """What tracking calls this search: tags to filter by, parameters to compare."""
+        config = self.config
+        return {
+            "name": f"{config.searcher.name} seed {config.seed}",
+            "experiment": config.tracking.experiment,
+            "params": flat(config.model_dump(mode="json", exclude={"tracking"})),
+            "tags": {
+                "archsweep.searcher": config.searcher.name,
+                "archsweep.evaluator": "table",
+                "archsweep.table": config.table.name,
+                "archsweep.pool": config.pool.kind,
+                "archsweep.seed": str(config.seed),
+                "archsweep.run_dir": str(self.run_dir.absolute()),
+                "archsweep.version": version("archsweep"),
+            },
         }
-        name = f"{config.searcher.name} seed {config.seed}"
-        return Tracker(config.tracking, self.run_dir, self.trajectory, name, values, tags)
 
     def _save_artifacts(self) -> list[Path]:
         """Makes the files that are for people from the journal."""
@@ -186,7 +207,7 @@ class Search:
             wall_seconds=seconds,
             trials_per_second=new / seconds,
             run_dir=str(self.run_dir),
-            mlflow_run_id=self.tracker.run_id if self.tracker else None,
+            mlflow_run_id=self.mlflow_run_id,
         )
         with replacing(self.run_dir / RESULT) as temporary:
             temporary.write_text(summary.to_json() + "\n", encoding="utf-8")

@@ -1,36 +1,32 @@
-"""Logs a search to MLflow, in a thread of its own so that the search does not wait for the server.
+"""Logs a search to MLflow by following its metrics file, in a process of its own.
 
-One run a search. Metrics have the number of finished trials as their step and are thinned: every new incumbent, every
-one of the first hundred trials, then one in fifty on a logarithmic scale, so a run of any length stays a few hundred
-points. The whole trajectory is an artifact. A resumed search goes on with the run that it began.
+One run a search, the same one when the search is resumed. The search never waits for the server: while that is away,
+this process tries again; what it has not logged when it ends, `archsweep track DIR` logs later. A step is logged once:
+steps travel whole, and the run itself says which step it has last.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any
 
+import orjson
 from filelock import FileLock
 
+from nas.errors import ArchsweepError, DataError
 from nas.files import replacing
-from nas.trial import Trial
-from orchestrator.config import TrackingConfig
-from orchestrator.state import State
-from orchestrator.trajectory import Point, Trajectory
+from orchestrator.metrics import METRICS_FILE
 
-DENSE, GROWTH = 100, 1.02
-BATCH = 1_000  # the most entities that MLflow takes in one log_batch
-RUN_ID_FILE = "mlflow_run_id"
-
-Measured = tuple[int, int, dict[str, float]]
-"""(step, milliseconds since the epoch, metrics)."""
+STEPS_AT_ONCE = 100  # MLflow takes 1,000 metrics in one log_batch
+POLL, PAUSE, PATIENCE = 0.2, 2.0, 60.0
+RUN_ID_FILE, LOCK_FILE, LOG_FILE = "mlflow_run_id", ".tracking.lock", "tracking.log"
 
 
 def default_uri(folder: Path) -> str:
@@ -39,134 +35,153 @@ def default_uri(folder: Path) -> str:
 
 
 class Tracker:
-    """An observer that logs to MLflow. ``error`` is the first thing that went wrong; the search goes on without it.
+    """The process that follows a search. The URI travels in its environment, never in a file or a command line."""
 
-    trajectory must observe before it. params and tags describe the run.
-    """
-
-    def __init__(
-        self,
-        config: TrackingConfig,
-        run_dir: Path,
-        trajectory: Trajectory,
-        name: str,
-        params: Mapping[str, Any],
-        tags: Mapping[str, str],
-    ) -> None:
-        self._config, self._run_dir, self._name = config, run_dir, name
-        self._trajectory = trajectory
-        self._params, self._tags = params, tags
-        self._due = 1
-        self._logged: Point | None = None
-        self._queue: SimpleQueue[Measured | None] = SimpleQueue()
-        self._artifacts: Sequence[Path] = ()
-        self._status = "KILLED"
-        self.run_id: str | None = None
-        self.error: str | None = None
-        self._thread = Thread(target=self._run, name="mlflow", daemon=True)
-        self._thread.start()
-
-    def __call__(self, trial: Trial, state: State) -> None:
-        incumbent = self._trajectory.incumbent
-        if state.finished < self._due and incumbent is self._logged:
-            return
-        self._logged = incumbent
-        self._due = max(state.finished + 1, int(state.finished * GROWTH) if state.finished > DENSE else 0)
-        self._queue.put((state.finished, int(time.time() * 1_000), measured(incumbent, state)))
-
-    def finish(self, artifacts: Sequence[Path], complete: bool) -> None:
-        """Logs what is left, uploads artifacts and ends the run, as FINISHED or KILLED. Blocks until that is done."""
-        self._artifacts, self._status = artifacts, "FINISHED" if complete else "KILLED"
-        self._queue.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._log()
-        except Exception as error:  # whatever tracking meets, the search must not die of it
-            self.error = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-
-    def _log(self) -> None:
-        client = _client(self._config.uri or default_uri(self._run_dir.parent))
-        self.run_id, last = self._begin(client)
-        over = False
-        while not over:
-            points, over = self._take()
-            self._log_points(client, [point for point in points if point[0] > last])
-        for path in self._artifacts:
-            client.log_artifact(self.run_id, str(path))
-        client.set_terminated(self.run_id, self._status)
-
-    def _take(self) -> tuple[list[Measured], bool]:
-        """Everything queued, after waiting for the first; and whether that was the end."""
-        points = []
-        item = self._queue.get()
-        try:
-            while item is not None:
-                points.append(item)
-                item = self._queue.get_nowait()
-        except Empty:
-            return points, False
-        return points, True
-
-    def _log_points(self, client: Any, points: Sequence[Measured]) -> None:
-        from mlflow.entities import Metric
-
-        metrics = [Metric(name, value, when, step) for step, when, values in points for name, value in values.items()]
-        for first in range(0, len(metrics), BATCH):
-            client.log_batch(self.run_id, metrics=metrics[first : first + BATCH])
-
-    def _begin(self, client: Any) -> tuple[str, int]:
-        """The run of this folder, made if need be, and the last step that it has."""
-        from mlflow.entities import Param, RunTag
-        from mlflow.exceptions import MlflowException
-
-        file = self._run_dir / RUN_ID_FILE
-        if file.exists():
-            try:
-                run = client.get_run(file.read_text().strip())
-            except MlflowException:
-                pass  # another store, or the run was deleted: begin anew
-            else:
-                client.update_run(run.info.run_id, status="RUNNING")
-                return run.info.run_id, int(run.data.metrics.get("finished", 0))
-        experiment = self._experiment(client)
-        run_id: str = client.create_run(experiment, run_name=self._name).info.run_id
-        client.log_batch(
-            run_id,
-            params=[Param(key, str(value)) for key, value in self._params.items()],
-            tags=[RunTag(key, value) for key, value in self._tags.items()],
-        )
-        with replacing(file) as temporary:
-            temporary.write_text(run_id)
-        return run_id, 0
-
-    def _experiment(self, client: Any) -> str:
-        name = self._config.experiment
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        local = client.tracking_uri.startswith("sqlite:")
-        artifacts = (self._run_dir.parent.absolute() / "mlartifacts").as_uri() if local else None
-        return str(client.create_experiment(name, artifact_location=artifacts))
-
-
-def measured(incumbent: Point | None, state: State) -> dict[str, float]:
-    """The metrics of a moment. Accuracies are fractions; what is unknown is left out."""
-    values: dict[str, float | None] = {
-        "finished": state.finished,
-        "failed": state.failed,
-        "duplicate_rate": state.duplicate_rate,
-        "clock_seconds": state.clock,
-        "training_seconds": state.spent,
-    }
-    if incumbent is not None:
-        values |= {
-            "objective": incumbent.objective,
-            "test_accuracy": incumbent.test_accuracy,
-            "regret": incumbent.regret,
+    def __init__(self, run_dir: Path, uri: str) -> None:
+        self._run_dir = run_dir
+        (run_dir / LOG_FILE).unlink(missing_ok=True)
+        environment = {
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # we try again ourselves
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+            **os.environ,
+            "MLFLOW_TRACKING_URI": uri,
         }
-    return {name: float(value) for name, value in values.items() if value is not None}
+        self._process = subprocess.Popen(  # noqa: S603  # our own module
+            [sys.executable, "-m", "orchestrator.tracking", str(run_dir)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # ctrl-C is for the search; this ends when the search has ended
+        )
+
+    def join(self, patience: float = PATIENCE) -> str | None:
+        """Waits, once the metrics file has ended, until all is logged; the reason if it was not."""
+        try:
+            code = self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            code = None
+        if code == 0:
+            return None
+        log = self._run_dir / LOG_FILE
+        reason = log.read_text(encoding="utf-8").strip() if log.exists() else "the server did not answer in time"
+        return f"{reason}; `archsweep track {self._run_dir}` catches up"
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the MLflow run, once there is one."""
+        file = self._run_dir / RUN_ID_FILE
+        return file.read_text().strip() if file.exists() else None
+
+
+def follow(run_dir: Path, uri: str, alive: Callable[[], bool]) -> None:
+    """Logs the run in a folder until its metrics file ends, or until ``alive`` says that nobody writes it any more.
+
+    Raises whatever MLflow raises once it is not alive; before, waits and tries again.
+    """
+    with FileLock(run_dir / LOCK_FILE):
+        while True:
+            try:
+                _log(run_dir, _client(uri), alive)
+                return
+            except Exception as error:  # an MLflow store may raise anything, from SQLAlchemy's errors to requests'
+                _note(run_dir, error)
+                if not alive():
+                    raise
+                time.sleep(PAUSE)
+
+
+def track(run_dir: Path, uri: str) -> str:
+    """Brings the MLflow run of a folder up to date; its id. Raises `ArchsweepError`."""
+    if not (run_dir / METRICS_FILE).is_file():
+        raise DataError(f"{run_dir} holds no tracked search; give the folder of a run, searched without --no-track")
+    try:
+        follow(run_dir, uri, lambda: False)
+    except Exception as error:
+        raise ArchsweepError(f"not tracked: {_reason(error)}") from None
+    return (run_dir / RUN_ID_FILE).read_text().strip()
+
+
+def _log(run_dir: Path, client: Any, alive: Callable[[], bool]) -> None:
+    lines = _tail(run_dir / METRICS_FILE, alive)
+    first = next(lines, None)
+    if not first:
+        return
+    run_id, last = _begin(run_dir, client, first[0]["run"])
+    status, artifacts = "KILLED", []
+    for batch in ([first[1:]], lines):
+        for chunk in batch:
+            _log_steps(client, run_id, [line for line in chunk if line.get("step", 0) > last])
+            for line in chunk:
+                if "end" in line:
+                    status, artifacts = line["end"], line["artifacts"]
+    for path in artifacts:
+        client.log_artifact(run_id, path)
+    client.set_terminated(run_id, status)
+
+
+def _tail(path: Path, alive: Callable[[], bool]) -> Iterator[list[dict[str, Any]]]:
+    """The whole lines of a file as they come, some at a time, until one says "end" or nobody is there to write more."""
+    rest = b""
+    with path.open("rb") as file:
+        while True:
+            was_alive = alive()
+            *lines, rest = (rest + file.read()).split(b"\n")
+            parsed = [orjson.loads(line) for line in lines]
+            if parsed:
+                yield parsed
+            if (parsed and "end" in parsed[-1]) or not was_alive:
+                return
+            time.sleep(POLL)
+
+
+def _log_steps(client: Any, run_id: str, lines: Sequence[dict[str, Any]]) -> None:
+    from mlflow.entities import Metric
+
+    for first in range(0, len(lines), STEPS_AT_ONCE):
+        metrics = [
+            Metric(name, value, line["time"], line["step"])
+            for line in lines[first : first + STEPS_AT_ONCE]
+            for name, value in line["metrics"].items()
+        ]
+        client.log_batch(run_id, metrics=metrics)
+
+
+def _begin(run_dir: Path, client: Any, run: dict[str, Any]) -> tuple[str, int]:
+    """The MLflow run of this folder, made if need be, and the last step that it has."""
+    from mlflow.entities import Param, RunTag
+    from mlflow.exceptions import RestException
+
+    file = run_dir / RUN_ID_FILE
+    if file.exists():
+        try:
+            known = client.get_run(file.read_text().strip())
+        except RestException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        else:
+            client.update_run(known.info.run_id, status="RUNNING")
+            return known.info.run_id, int(known.data.metrics.get("finished", 0))
+    run_id: str = client.create_run(_experiment(run_dir, client, run["experiment"]), run_name=run["name"]).info.run_id
+    client.log_batch(
+        run_id,
+        params=[Param(key, str(value)) for key, value in run["params"].items()],
+        tags=[RunTag(key, value) for key, value in run["tags"].items()],
+    )
+    with replacing(file) as temporary:
+        temporary.write_text(run_id)
+    return run_id, 0
+
+
+def _experiment(run_dir: Path, client: Any, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    local = client.tracking_uri.startswith("sqlite:")
+    artifacts = (run_dir.absolute().parent / "mlartifacts").as_uri() if local else None
+    return str(client.create_experiment(name, artifact_location=artifacts))
 
 
 def _client(uri: str) -> Any:
@@ -175,7 +190,6 @@ def _client(uri: str) -> Any:
 
     for noisy in ("mlflow", "alembic"):  # after the import, which sets its own level
         logging.getLogger(noisy).setLevel(logging.ERROR)
-
     turn: AbstractContextManager[Any] = nullcontext()
     if uri.startswith("sqlite:///"):
         turn = FileLock(uri.removeprefix("sqlite:///") + ".lock")
@@ -183,3 +197,24 @@ def _client(uri: str) -> Any:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _note(run_dir: Path, error: Exception) -> None:
+    (run_dir / LOG_FILE).write_text(_reason(error) + "\n", encoding="utf-8")
+
+
+def _reason(error: Exception) -> str:
+    """One line for an error, without the tracking URI, which may hold a password."""
+    line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    secret = os.environ.get("MLFLOW_TRACKING_URI")
+    return f"{type(error).__name__}: {line.replace(secret, 'the tracking server') if secret else line}"[:300]
+
+
+def main() -> None:
+    """Follows the run in the folder given, for as long as the process that started this one lives."""
+    parent = os.getppid()
+    follow(Path(sys.argv[1]), os.environ["MLFLOW_TRACKING_URI"], lambda: os.getppid() == parent)
+
+
+if __name__ == "__main__":
+    main()

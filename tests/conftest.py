@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from nas.importing import import_table
 
@@ -34,3 +36,17 @@ def curves_table(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tables") / "curves.arrow"
     import_table(data / "curves20k.parquet", path)
     return path
+
+
+@pytest.fixture
+def ray_cluster() -> Iterator[None]:
+    """A real Ray on this machine, started when a test first needs it, shared by the session."""
+    if not ray.is_initialized():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield
+
+
+@pytest.fixture
+def ray_down() -> None:
+    """No Ray in this process."""
+    ray.shutdown()

@@ -1,0 +1,80 @@
+"""The metrics of a search over time, thinned, in a file of its own: what tracking follows.
+
+``metrics.jsonl`` holds a line that describes the run, a line a measured step, and at the end a line that says so. It is
+a function of the journal but for the wall-clock times, and written anew when a search is resumed. Because the file is
+the queue between the search and its tracker, neither waits for the other, and a tracking server that was away can be
+brought up to date later.
+
+The step is the number of finished trials. Measured are every new incumbent, each of the first hundred trials, then one
+in fifty on a logarithmic scale: a few hundred steps for a run of any length.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nas.errors import ArchsweepError
+from nas.trial import Trial
+from orchestrator.state import State
+from orchestrator.trajectory import Point, Trajectory
+
+METRICS_FILE = "metrics.jsonl"
+DENSE, GROWTH = 100, 1.02
+
+
+class MetricsFile:
+    """An observer that writes the file; `trajectory` must observe before it.
+
+    run: what tracking should call the run: name, experiment, params, tags.
+    """
+
+    def __init__(self, run_dir: Path, trajectory: Trajectory, run: Mapping[str, Any]) -> None:
+        self._trajectory = trajectory
+        self._due = 1
+        self._measured: Point | None = None
+        path = run_dir / METRICS_FILE
+        try:
+            path.unlink(missing_ok=True)  # who still follows the old file must not see it shrink
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise ArchsweepError(f"cannot write {path}: {error.strerror}; choose a folder that is writable") from None
+        self._write({"run": run})
+
+    def __call__(self, trial: Trial, state: State) -> None:
+        incumbent = self._trajectory.incumbent
+        if state.finished < self._due and incumbent is self._measured:
+            return
+        self._measured = incumbent
+        self._due = max(state.finished + 1, int(state.finished * GROWTH) if state.finished > DENSE else 0)
+        self._write({"step": state.finished, "time": int(time.time() * 1_000), "metrics": measured(incumbent, state)})
+
+    def end(self, status: str, artifacts: Sequence[Path]) -> None:
+        """Closes the file: the run is FINISHED or KILLED, and these files belong to it."""
+        self._write({"end": status, "artifacts": [str(path.absolute()) for path in artifacts]})
+        self._file.close()
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._file.write(orjson.dumps(line) + b"\n")
+
+
+def measured(incumbent: Point | None, state: State) -> dict[str, float]:
+    """The metrics of a moment. Accuracies are fractions; what is unknown is left out."""
+    values: dict[str, float | None] = {
+        "finished": state.finished,
+        "failed": state.failed,
+        "duplicate_rate": state.duplicate_rate,
+        "clock_seconds": state.clock,
+        "training_seconds": state.spent,
+    }
+    if incumbent is not None:
+        values |= {
+            "objective": incumbent.objective,
+            "test_accuracy": incumbent.test_accuracy,
+            "regret": incumbent.regret,
+        }
+    return {name: float(value) for name, value in values.items() if value is not None}

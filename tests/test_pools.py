@@ -1,0 +1,171 @@
+"""What every pool owes the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nas.cell import Cell
+from nas.errors import ArchsweepError, EvaluationError
+from nas.trial import Proposal, Result, Status, Trial
+from workers.base import Pool
+from workers.inline import InlinePool
+from workers.ledger import Ledger, LedgerPool
+from workers.ray_pool import RayPool
+from workers.simulated import SimulatedPool, worker_speeds
+
+
+class Evaluator:
+    """Takes as many seconds as the seed says; seed 13 fails, 14 has no number, 15 no training time."""
+
+    def __call__(self, proposal: Proposal, seed: int) -> Result:
+        if seed == 13:
+            raise EvaluationError("thirteen")
+        return Result(float("nan") if seed == 14 else 0.9, None if seed == 15 else float(seed))
+
+
+POOLS: dict[str, Callable[[], Pool]] = {
+    "simulated": lambda: SimulatedPool(Evaluator(), [1.0, 2.0, 0.5]),
+    "inline": lambda: InlinePool(Evaluator()),
+    "ray": lambda: RayPool(Evaluator, workers=3),
+    "ledger": lambda: LedgerPool(SimulatedPool(Evaluator(), [1.0, 2.0, 0.5]), Ledger()),
+}
+
+
+@pytest.fixture(params=POOLS)
+def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+    made = POOLS[request.param]()
+    yield made
+    made.close()
+
+
+def trial(number: int, seed: int, pool: Pool, cell: int | None = None) -> Trial:
+    slot = pool.idle()
+    assert slot is not None
+    return Trial(number, Proposal(Cell.numbered(number if cell is None else cell)), seed, slot, pool.now)
+
+
+def run_all(pool: Pool, seeds: list[int]) -> list[Trial]:
+    finished: list[Trial] = []
+    for number, seed in enumerate(seeds):
+        while pool.idle() is None:
+            finished += pool.wait()
+        pool.submit(trial(number, seed, pool))
+    while len(finished) < len(seeds):
+        finished += pool.wait()
+    return finished
+
+
+def test_every_trial_comes_back_once(pool: Pool) -> None:
+    finished = run_all(pool, [5, 3, 13, 1, 8, 13, 2, 1, 9, 4])
+    assert sorted(t.number for t in finished) == list(range(10))
+    assert {t.number for t in finished if t.status is Status.FAILED} == {2, 5}
+
+
+def test_failures_are_values_with_a_reason(pool: Pool) -> None:
+    failed, nothing = sorted(run_all(pool, [13, 14]), key=lambda t: t.number)
+    assert (failed.result, failed.failure) == (None, "thirteen")
+    assert nothing.result is None
+    assert "nan" in (nothing.failure or "")
+
+
+def test_no_slot_is_given_twice(pool: Pool) -> None:
+    taken = set()
+    number = 0
+    while (slot := pool.idle()) is not None:
+        assert slot not in taken
+        taken.add(slot)
+        pool.submit(trial(number, 1, pool))
+        number += 1
+    assert number >= 1
+    freed = {t.worker for t in pool.wait()}
+    assert pool.idle() in freed
+
+
+def test_the_clock_never_goes_back(pool: Pool) -> None:
+    times = [pool.now]
+    for number in range(5):
+        pool.submit(trial(number, number + 1, pool))
+        finished = pool.wait()
+        times += [pool.now]
+        assert all(t.asked <= (t.started or 0) <= (t.finished or 0) <= pool.now for t in finished)
+    assert times == sorted(times)
+
+
+def test_closing_twice_is_allowed(pool: Pool) -> None:
+    pool.close()
+
+
+def test_simulated_workers_finish_by_their_speed() -> None:
+    pool = SimulatedPool(Evaluator(), [1.0, 2.0, 0.5])
+    for number in range(3):
+        pool.submit(trial(number, 12, pool))
+    ends = [(t.number, t.finished) for _ in range(3) for t in pool.wait()]
+    assert ends == [(1, 6.0), (0, 12.0), (2, 24.0)]
+
+
+def test_a_pending_trial_of_a_resumed_simulation_ends_when_it_would_have() -> None:
+    before = SimulatedPool(Evaluator(), [1.0, 2.0])
+    pending = [trial(0, 10, before)]
+    before.submit(pending[0])
+    pending.append(trial(1, 4, before))
+    before.submit(pending[1])
+    expected = [before.wait()[0], before.wait()[0]]
+    after = SimulatedPool(Evaluator(), [1.0, 2.0], now=1.5)
+    for one in reversed(pending):
+        after.submit(one)
+    assert [after.wait()[0], after.wait()[0]] == expected
+
+
+def test_a_simulation_needs_training_times() -> None:
+    pool = SimulatedPool(Evaluator(), [1.0])
+    pool.submit(trial(0, 15, pool))
+    assert "training time is unknown" in (pool.wait()[0].failure or "")
+
+
+def test_speeds_are_seeded_and_positive() -> None:
+    assert worker_speeds(8, 0.3, 1) == worker_speeds(8, 0.3, 1) != worker_speeds(8, 0.3, 2)
+    assert worker_speeds(3, 0.0, 1) == [1.0, 1.0, 1.0]
+    assert min(worker_speeds(1_000, 1.0, 0)) > 0
+    with pytest.raises(ArchsweepError, match="must not be negative"):
+        worker_speeds(2, -1, 0)
+
+
+def test_the_ledger_answers_isomorphic_cells_at_no_cost_and_before_anything_else() -> None:
+    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger())
+    pool.submit(trial(0, 7, pool, cell=3))
+    assert pool.wait()[0].finished == 7.0
+    pool.submit(trial(1, 50, pool, cell=4))
+    pool.submit(trial(2, 5, pool, cell=3))
+    assert pool.idle() is None
+    (answered,) = pool.wait()
+    assert (answered.number, answered.finished) == (2, 7.0)
+    assert answered.result == Result(0.9, 0.0, source="ledger")
+    assert pool.idle() is not None
+
+
+def test_the_ledger_does_not_answer_for_other_epochs_or_failures() -> None:
+    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger())
+    cell = Cell.numbered(3)
+    for number, (epochs, seed) in enumerate([(4, 13), (4, 2), (12, 2)]):
+        pool.submit(Trial(number, Proposal(cell, epochs), seed, pool.idle() or 0, pool.now))
+        (finished,) = pool.wait()
+        assert finished.result is None or finished.result.source == "table"
+
+
+def test_a_ray_cluster_that_is_not_there_is_one_clear_error(ray_down: None) -> None:
+    with pytest.raises(ArchsweepError, match=r"cannot join the Ray cluster at 127\.0\.0\.1:1"):
+        RayPool(Evaluator, 1, address="127.0.0.1:1")
+
+
+class Broken:
+    def __init__(self) -> None:
+        raise ValueError("no such table here")
+
+
+def test_an_evaluator_that_no_node_can_make_is_one_clear_error(ray_cluster: None) -> None:
+    with pytest.raises(ArchsweepError, match="no node of the Ray cluster can evaluate: .*no such table here"):
+        RayPool(Broken, 1)
