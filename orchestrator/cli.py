@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import tomllib
 from collections.abc import Callable
@@ -30,15 +31,20 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = cli(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = FAILURE
     except click.ClickException as error:
         code = _complain(f"{error.format_message()} See `{_command(error)} --help`.")
     except ArchsweepError as error:
         code = _complain(str(error))
     except (KeyboardInterrupt, click.Abort):
-        code = _complain("interrupted; the same command goes on from here", INTERRUPTED)
+        code = _complain("interrupted; run the same command again to go on", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # e.g. `archsweep ... | head`
         code = FAILURE
+    except OSError as error:  # e.g. a disk that is full
+        code = _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
     sys.exit(code)
 
 
@@ -285,7 +291,7 @@ def query(file: Path, module_hash: str | None, cell_json: str | None) -> None:
     if (module_hash is None) == (cell_json is None):
         raise ArchsweepError("name one cell, with --hash MD5 or with --cell JSON")
     opened = Table(file)
-    row = opened.row(Cell.from_json(cell_json).key) if cell_json else opened.row_of_hash(module_hash or "")
+    row = opened.row(Cell.from_json(cell_json).key) if cell_json is not None else opened.row_of_hash(module_hash or "")
     if row < 0:
         raise DataError(f"{file} does not hold cell {module_hash or cell_json}")
     click.echo(json.dumps(described_row(opened, row), indent=2))
@@ -321,10 +327,14 @@ def described_row(opened: Any, row: int) -> dict[str, Any]:
 @click.argument("run_dir", type=click.Path(path_type=Path))
 def track(run_dir: Path) -> None:
     """Bring MLflow up to date with the search in RUN_DIR, after its server was away."""
+    from orchestrator.config import read_toml
+    from orchestrator.search import CONFIG
     from orchestrator.tracking import default_uri
     from orchestrator.tracking import track as catch_up
 
-    click.echo(catch_up(run_dir, default_uri(run_dir.absolute().parent)))
+    config = run_dir / CONFIG
+    chosen = read_toml(config).get("tracking", {}).get("uri") if config.is_file() else None
+    click.echo(catch_up(run_dir, chosen or default_uri(run_dir.absolute().parent)))
 
 
 @cli.command()
@@ -333,10 +343,18 @@ def track(run_dir: Path) -> None:
 @click.option("--port", default=5000, show_default=True, help="Port to listen on.")
 def ui(folder: Path, host: str, port: int) -> None:
     """Open MLflow's tracking UI on the searches in FOLDER (default: runs)."""
-    from orchestrator.tracking import default_uri
+    from orchestrator.tracking import default_uri, without_password
 
     uri = default_uri(folder)
+    if uri.startswith(("http:", "https:")):
+        click.echo(f"searches are tracked at {without_password(uri)}, which has the UI")
+        return
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise ArchsweepError(f"nothing is tracked in {folder}; run `archsweep search` first, or name another folder")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
-    os.execv(sys.executable, command)  # noqa: S606  # no shell is meant
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, OverflowError) as error:
+        raise ArchsweepError(f"cannot listen on {host}:{port} ({error}); choose another --port") from None
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}  # on the command line, all could read its password
+    os.execve(sys.executable, command, environment)  # noqa: S606  # no shell is meant
