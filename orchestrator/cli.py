@@ -355,6 +355,10 @@ def ui(folder: Path, host: str, port: int) -> None:
         socket.create_server((host, port)).close()
     except (OSError, OverflowError) as error:
         raise ArchsweepError(f"cannot listen on {host}:{port} ({error}); choose another --port") from None
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}  # on the command line, all could read its password
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
+    environment = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that tracking does not need
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,  # on the command line, everyone could read its password
+    }
     os.execve(sys.executable, command, environment)  # noqa: S606  # no shell is meant

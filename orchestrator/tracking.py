@@ -46,15 +46,9 @@ class Tracker:
     def __init__(self, run_dir: Path, uri: str) -> None:
         self._run_dir = run_dir
         (run_dir / LOG_FILE).unlink(missing_ok=True)
-        environment = {
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # we try again ourselves
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-            **os.environ,
-            "MLFLOW_TRACKING_URI": uri,
-        }
         self._process = subprocess.Popen(  # noqa: S603  # our own module
             [sys.executable, "-m", "orchestrator.tracking", str(run_dir), str(os.getpid())],
-            env=environment,
+            env={**os.environ, "MLFLOW_TRACKING_URI": uri},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -213,6 +207,8 @@ def _experiment(run_dir: Path, client: Any, name: str) -> str:
 
 def _client(uri: str) -> Any:
     """A client whose store is ready. Searches that start together on a new SQLite file create its schema in turn."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # we try again ourselves
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow import MlflowClient
 
     for noisy in ("mlflow", "alembic"):  # after the import, which sets its own level

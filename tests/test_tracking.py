@@ -1,0 +1,278 @@
+"""Tracking with the real thing: MLflow's SQLite store and its server, also when that is away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+Until = Callable[[Callable[[], object]], None]
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and SQLAlchemy's own, in the client that looks
+
+STEP = 1_000
+"""Trials enough for some hundred steps."""
+
+
+@pytest.fixture
+def flags(small_table: Path, tmp_path: Path) -> tuple[object, ...]:
+    return ("search", "--table", small_table, "--trials", STEP, "--out", tmp_path / "runs" / "a")
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "a"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> MlflowClient:
+    """What is in the SQLite store beside the runs, looked at with MLflow."""
+    return MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+@pytest.fixture
+def serve(start: Start, until: Until, port: int, tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
+    """Starts an MLflow server on ``port``, always on the same store."""
+
+    def begin() -> subprocess.Popen[str]:
+        (tmp_path / "server").mkdir(exist_ok=True)
+        process = start(
+            *("server", "--host", "127.0.0.1", "--port", port, "--workers", 1),
+            *("--backend-store-uri", f"sqlite:///{tmp_path / 'server' / 'mlflow.db'}"),
+            *("--artifacts-destination", tmp_path / "server" / "artifacts"),
+            program=[sys.executable, "-m", "mlflow"],
+            env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        )
+        until(lambda: answers(f"http://127.0.0.1:{port}/health"))
+        return process
+
+    return begin
+
+
+def answers(url: str) -> bool:
+    with suppress(OSError):
+        return bool(urllib.request.urlopen(url, timeout=5).status == 200)
+    return False
+
+
+def lines(run_dir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def expected(run_dir: Path) -> dict[str, list[tuple[int, float]]]:
+    """The history of every metric that the metrics file asks for."""
+    history: dict[str, list[tuple[int, float]]] = {}
+    for line in lines(run_dir):
+        for name, value in line.get("metrics", {}).items():
+            history.setdefault(name, []).append((line["step"], value))
+    return history
+
+
+def only_run(client: MlflowClient) -> Any:
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    return run
+
+
+def logged(client: MlflowClient, run: Any) -> dict[str, list[tuple[int, float]]]:
+    return {
+        name: [(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, name)]
+        for name in run.data.metrics
+    }
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def followers(run_dir: Path) -> list[str]:
+    """The processes that follow a run."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            command = file.read_text().split("\0")
+            if "orchestrator.tracking" in command and str(run_dir) in command:
+                found.append(file.parent.name)
+    return found
+
+
+def test_everything_about_a_search_is_in_its_mlflow_run(
+    archsweep: Run, flags: tuple[object, ...], run_dir: Path, store: MlflowClient, tmp_path: Path
+) -> None:
+    done = archsweep(*flags, "-p", "variant=paper", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    run = only_run(store)
+    assert (run.info.run_id, run.info.status) == (result["mlflow_run_id"], "FINISHED")
+    assert run.info.run_name == "evolution seed 0"
+    wanted = {"searcher.name": "evolution", "searcher.variant": "paper", "trials": str(STEP), "pool.workers": "8"}
+    assert wanted.items() <= run.data.params.items()
+    assert run.data.tags["archsweep.run_dir"] == str(run_dir)
+    assert run.data.tags["archsweep.searcher"] == "evolution"
+    assert run.data.tags["archsweep.table"] == "small.arrow"
+    assert logged(store, run) == expected(run_dir)
+    assert run.data.metrics["finished"] == result["trials"]
+    assert run.data.metrics["objective"] == result["best_objective"]
+    assert run.data.metrics["regret"] == result["regret"]
+    names = {"config.toml", "trajectory.parquet", "regret.png", "best_cell.svg"}
+    assert {artifact.path for artifact in store.list_artifacts(run.info.run_id)} == names
+    for name in names:
+        fetched = Path(store.download_artifacts(run.info.run_id, name, str(tmp_path)))
+        assert fetched.read_bytes() == (run_dir / name).read_bytes()
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_resumed_search_goes_on_in_its_mlflow_run(
+    end: signal.Signals,
+    archsweep: Run,
+    start: Start,
+    until: Until,
+    curves_table: Path,
+    run_dir: Path,
+    store: MlflowClient,
+) -> None:
+    flags = ("search", "--table", curves_table, "--trials", 40_000, "--out", run_dir)
+    first = start(*flags)
+    until((run_dir / "mlflow_run_id").exists)
+    first.send_signal(end)
+    assert first.wait() in (130, -signal.SIGKILL)
+    until(lambda: not followers(run_dir))  # a killed search's tracker logs what is there, and ends
+    run = only_run(store)
+    assert run.info.status == "KILLED"
+    done = archsweep(*flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    again = only_run(store)
+    assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
+    assert logged(store, again) == expected(run_dir)
+
+
+def test_a_run_whose_id_got_lost_is_found_by_its_key(
+    archsweep: Run, flags: tuple[object, ...], run_dir: Path, store: MlflowClient
+) -> None:
+    assert archsweep(*flags).returncode == 0
+    before = only_run(store)
+    (run_dir / "mlflow_run_id").unlink()  # as if the server had died between making the run and saying so
+    done = archsweep("track", run_dir)
+    assert done.stdout.strip() == before.info.run_id
+    assert logged(store, only_run(store)) == expected(run_dir)
+    store.delete_run(before.info.run_id)
+    assert archsweep("track", run_dir).returncode == 0
+    after = only_run(store)
+    assert after.info.run_id != before.info.run_id
+    assert logged(store, after) == expected(run_dir)
+
+
+def test_three_searches_that_start_together_on_a_new_store_are_all_tracked(
+    start: Start, small_table: Path, tmp_path: Path, store: MlflowClient
+) -> None:
+    runs = [tmp_path / "runs" / name for name in "abc"]
+    processes = [start("search", "--table", small_table, "--trials", 200, "--out", run) for run in runs]
+    for process in processes:
+        _, complaint = process.communicate(timeout=200)
+        assert (process.returncode, complaint) == (0, "")
+    experiments = [experiment.experiment_id for experiment in store.search_experiments()]
+    tracked = store.search_runs(experiments)
+    assert sorted(run.info.run_id for run in tracked) == sorted((run / "mlflow_run_id").read_text() for run in runs)
+    for run in tracked:
+        assert logged(store, run) == expected(Path(run.data.tags["archsweep.run_dir"]))
+
+
+def test_a_server_that_is_away_harms_no_search_and_is_caught_up_with_later(
+    archsweep: Run, serve: Callable[[], object], flags: tuple[object, ...], run_dir: Path, port: int, tmp_path: Path
+) -> None:
+    uri = {"MLFLOW_TRACKING_URI": f"http://user:secret@127.0.0.1:{port}/"}
+    done = archsweep(*flags, "--json", env=uri)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["mlflow_run_id"] is None
+    (complaint,) = done.stderr.splitlines()
+    assert complaint.startswith("archsweep: not tracked: ")
+    assert complaint.endswith(f"`archsweep track {run_dir}` catches up")
+    away = archsweep("track", run_dir, env=uri)
+    assert away.returncode == 2
+    assert len(away.stderr.splitlines()) == 1
+    serve()
+    caught_up = archsweep("track", run_dir, env=uri)
+    assert (caught_up.returncode, caught_up.stderr) == (0, "")
+    client = MlflowClient(f"http://127.0.0.1:{port}")
+    run = only_run(client)
+    assert run.info.run_id == caught_up.stdout.strip()
+    assert run.info.status == "FINISHED"
+    assert logged(client, run) == expected(run_dir)
+    assert len(client.list_artifacts(run.info.run_id)) == 4
+    spoken = "".join(process.stdout + process.stderr for process in (done, away, caught_up))
+    assert "secret" not in spoken
+    assert not [path for path in files_of(tmp_path / "runs") if b"secret" in path.read_bytes()]
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+
+
+def test_a_server_that_is_killed_and_restarted_has_the_whole_history(
+    start: Start,
+    until: Until,
+    serve: Callable[[], subprocess.Popen[str]],
+    curves_table: Path,
+    run_dir: Path,
+    port: int,
+    tmp_path: Path,
+) -> None:
+    server = serve()
+    uri = {"MLFLOW_TRACKING_URI": f"http://user:secret@127.0.0.1:{port}"}
+    search = start("search", "--table", curves_table, "--trials", 60_000, "--out", run_dir, env=uri)
+    until((run_dir / "mlflow_run_id").exists)
+    search.send_signal(signal.SIGSTOP)
+    os.killpg(server.pid, signal.SIGKILL)
+    search.send_signal(signal.SIGCONT)
+    until((run_dir / "tracking.log").exists)
+    search.send_signal(signal.SIGSTOP)
+    serve()
+    search.send_signal(signal.SIGCONT)
+    said = search.communicate(timeout=200)
+    assert (search.returncode, said[1]) == (0, "")
+    client = MlflowClient(f"http://127.0.0.1:{port}")
+    run = only_run(client)
+    assert run.info.status == "FINISHED"
+    assert logged(client, run) == expected(run_dir)
+    assert len(client.list_artifacts(run.info.run_id)) == 4
+    assert not (run_dir / "tracking.log").exists()
+    assert not [path for path in files_of(tmp_path / "runs") if b"secret" in path.read_bytes()]
+
+
+def test_the_ui_shows_what_is_tracked(
+    archsweep: Run, start: Start, until: Until, flags: tuple[object, ...], run_dir: Path, port: int
+) -> None:
+    nothing = archsweep("ui", run_dir.parent)
+    assert nothing.returncode == 2
+    assert nothing.stderr.startswith(f"archsweep: nothing is tracked in {run_dir.parent}; ")
+    assert archsweep(*flags).returncode == 0
+    start("ui", run_dir.parent, "--port", port)
+    until(lambda: answers(f"http://127.0.0.1:{port}/"))
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={(run_dir / 'mlflow_run_id').read_text()}"
+    )
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        assert json.load(answer)["run"]["info"]["status"] == "FINISHED"
+    taken = archsweep("ui", run_dir.parent, "--port", port)
+    assert taken.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in taken.stderr
+    elsewhere = archsweep("ui", env={"MLFLOW_TRACKING_URI": "https://user:secret@mlflow.example"})
+    assert (elsewhere.returncode, elsewhere.stdout) == (
+        0,
+        "searches are tracked at https://mlflow.example, which has the UI\n",
+    )
