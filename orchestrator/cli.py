@@ -191,7 +191,12 @@ def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print them as one JSON object.")
 def searchers(as_json: bool) -> None:
-    """List the searchers with their parameters and papers."""
+    """List the searchers with their parameters and papers.
+
+    \b
+    For a program:
+      archsweep searchers --json
+    """
     from searchers.registry import SEARCHERS
 
     if as_json:
@@ -213,7 +218,14 @@ def searchers(as_json: bool) -> None:
 
 @cli.group()
 def table() -> None:
-    """Import a benchmark table and look into it."""
+    """Import a benchmark table and look into it.
+
+    \b
+    From the published file to one cell's trainings:
+      archsweep table import nasbench_only108.tfrecord nb101.arrow
+      archsweep table info nb101.arrow
+      archsweep table query nb101.arrow --hash 28cfc7874f6d200472e1a9dcd8650aa0
+    """
 
 
 @table.command("import")
@@ -224,6 +236,11 @@ def import_(source: Path, out: Path) -> None:
 
     SOURCE is the published NAS-Bench-101 TFRecord (any set of budgets), or trainings in the long format as Parquet or
     CSV: columns adjacency, operations, epochs, repeat, and any of the eight metrics.
+
+    \b
+    The published file, then a table of your own:
+      archsweep table import nasbench_only108.tfrecord nb101.arrow
+      archsweep table import trainings.parquet mine.arrow
     """
     from nas.importing import import_table
 
@@ -248,7 +265,13 @@ def _reporter(bar: Progress) -> Callable[[str, int, int], None]:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(file: Path, as_json: bool) -> None:
-    """Say what a table holds."""
+    """Say what a table holds: budgets, repeats, how much of each metric.
+
+    \b
+    For people, then for a program:
+      archsweep table info nb101.arrow
+      archsweep table info nb101.arrow --json
+    """
     import numpy as np
 
     from nas.table import METRICS, Table
@@ -284,7 +307,14 @@ def info(file: Path, as_json: bool) -> None:
 @click.option("--hash", "module_hash", metavar="MD5", help="The cell's module_hash.")
 @click.option("--cell", "cell_json", metavar="JSON", help="The cell as JSON, in either form of `Cell.from_json`.")
 def query(file: Path, module_hash: str | None, cell_json: str | None) -> None:
-    """Print everything that a table knows of one cell, as JSON."""
+    """Print everything that a table knows of one cell, as JSON.
+
+    \b
+    By name, then by what it is:
+      archsweep table query nb101.arrow --hash 28cfc7874f6d200472e1a9dcd8650aa0
+      archsweep table query nb101.arrow --cell \\
+        '{"adjacency": "010001000", "operations": "input,conv3x3-bn-relu,output"}'
+    """
     from nas.cell import Cell
     from nas.table import Table
 
@@ -326,7 +356,12 @@ def described_row(opened: Any, row: int) -> dict[str, Any]:
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 def track(run_dir: Path) -> None:
-    """Bring MLflow up to date with the search in RUN_DIR, after its server was away."""
+    """Bring MLflow up to date with the search in RUN_DIR, after its server was away.
+
+    \b
+    To the server that MLFLOW_TRACKING_URI names, else to the SQLite file beside the folder:
+      archsweep track runs/evolution-nb101-seed0
+    """
     from orchestrator.config import read_toml
     from orchestrator.search import CONFIG
     from orchestrator.tracking import default_uri
@@ -342,7 +377,13 @@ def track(run_dir: Path) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5000, show_default=True, help="Port to listen on.")
 def ui(folder: Path, host: str, port: int) -> None:
-    """Open MLflow's tracking UI on the searches in FOLDER (default: runs)."""
+    """Open MLflow's tracking UI on the searches in FOLDER (default: runs).
+
+    \b
+    Those of this folder, then those of another on another port:
+      archsweep ui
+      archsweep ui experiments --port 5050
+    """
     from orchestrator.tracking import default_uri, without_password
 
     uri = default_uri(folder)

@@ -209,6 +209,7 @@ def _client(uri: str) -> Any:
     """A client whose store is ready. Searches that start together on a new SQLite file create its schema in turn."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # we try again ourselves
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # with the password in it
     from mlflow import MlflowClient
 
     for noisy in ("mlflow", "alembic"):  # after the import, which sets its own level
