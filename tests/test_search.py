@@ -24,7 +24,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 
 SEARCHES = {
-    "random": {"searcher": {"name": "random"}},
+    "random": {"searcher": {"name": "random"}, "trials": 16},
     "evolution": {"searcher": {"population": 6, "tournament": 3}, "pool": {"workers": 3, "speed_spread": 0.5}},
     "paying again": {"searcher": {"name": "random"}, "duplicates": "evaluate", "seed": 1},
     "budget in seconds": {"searcher": {"name": "random"}, "trials": None, "budget_seconds": 8e3, "seed": 2},

@@ -43,29 +43,45 @@ def store(tmp_path: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
 
 
-@pytest.fixture
-def port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
 
-@pytest.fixture
-def serve(start: Start, until: Until, port: int, tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
-    """Starts an MLflow server on ``port``, always on the same store."""
+class Server:
+    """An MLflow server that can be killed and started again on the same store."""
 
-    def begin() -> subprocess.Popen[str]:
-        (tmp_path / "server").mkdir(exist_ok=True)
-        process = start(
-            *("server", "--host", "127.0.0.1", "--port", port, "--workers", 1),
-            *("--backend-store-uri", f"sqlite:///{tmp_path / 'server' / 'mlflow.db'}"),
-            *("--artifacts-destination", tmp_path / "server" / "artifacts"),
-            program=[sys.executable, "-m", "mlflow"],
-            env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+    def __init__(self, folder: Path, until: Until) -> None:
+        self.port = free_port()
+        self.client_uri = f"http://127.0.0.1:{self.port}"
+        self.environment = {"MLFLOW_TRACKING_URI": f"http://user:secret@127.0.0.1:{self.port}/"}
+        self._folder, self._until = folder, until
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port)),
+                *("--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db"),
+                *("--artifacts-destination", str(self._folder / "artifacts")),
+            ],
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
-        until(lambda: answers(f"http://127.0.0.1:{port}/health"))
-        return process
+        self._until(lambda: answers(f"{self.client_uri}/health"))
 
-    return begin
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, until: Until) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("server"), until)
+    yield running
+    running.kill()
 
 
 def answers(url: str) -> bool:
@@ -87,8 +103,9 @@ def expected(run_dir: Path) -> dict[str, list[tuple[int, float]]]:
     return history
 
 
-def only_run(client: MlflowClient) -> Any:
-    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+def only_run(client: MlflowClient, run_dir: Path) -> Any:
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    (run,) = client.search_runs(experiments, f"tags.`archsweep.run_dir` = '{run_dir}'")
     return run
 
 
@@ -120,7 +137,7 @@ def test_everything_about_a_search_is_in_its_mlflow_run(
     done = archsweep(*flags, "-p", "variant=paper", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads(done.stdout)
-    run = only_run(store)
+    run = only_run(store, run_dir)
     assert (run.info.run_id, run.info.status) == (result["mlflow_run_id"], "FINISHED")
     assert run.info.run_name == "evolution seed 0"
     wanted = {"searcher.name": "evolution", "searcher.variant": "paper", "trials": str(STEP), "pool.workers": "8"}
@@ -149,17 +166,20 @@ def test_a_resumed_search_goes_on_in_its_mlflow_run(
     run_dir: Path,
     store: MlflowClient,
 ) -> None:
-    flags = ("search", "--table", curves_table, "--trials", 40_000, "--out", run_dir)
+    flags = ("search", "--table", curves_table, "--trials", 10_000, "--out", run_dir)
     first = start(*flags)
+    until((run_dir / "metrics.jsonl").exists)
+    first.send_signal(signal.SIGSTOP)
     until((run_dir / "mlflow_run_id").exists)
     first.send_signal(end)
+    first.send_signal(signal.SIGCONT)
     assert first.wait() in (130, -signal.SIGKILL)
     until(lambda: not followers(run_dir))  # a killed search's tracker logs what is there, and ends
-    run = only_run(store)
+    run = only_run(store, run_dir)
     assert run.info.status == "KILLED"
     done = archsweep(*flags)
     assert (done.returncode, done.stderr) == (0, "")
-    again = only_run(store)
+    again = only_run(store, run_dir)
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
     assert logged(store, again) == expected(run_dir)
 
@@ -168,14 +188,14 @@ def test_a_run_whose_id_got_lost_is_found_by_its_key(
     archsweep: Run, flags: tuple[object, ...], run_dir: Path, store: MlflowClient
 ) -> None:
     assert archsweep(*flags).returncode == 0
-    before = only_run(store)
+    before = only_run(store, run_dir)
     (run_dir / "mlflow_run_id").unlink()  # as if the server had died between making the run and saying so
     done = archsweep("track", run_dir)
     assert done.stdout.strip() == before.info.run_id
-    assert logged(store, only_run(store)) == expected(run_dir)
+    assert logged(store, only_run(store, run_dir)) == expected(run_dir)
     store.delete_run(before.info.run_id)
     assert archsweep("track", run_dir).returncode == 0
-    after = only_run(store)
+    after = only_run(store, run_dir)
     assert after.info.run_id != before.info.run_id
     assert logged(store, after) == expected(run_dir)
 
@@ -196,67 +216,60 @@ def test_three_searches_that_start_together_on_a_new_store_are_all_tracked(
 
 
 def test_a_server_that_is_away_harms_no_search_and_is_caught_up_with_later(
-    archsweep: Run, serve: Callable[[], object], flags: tuple[object, ...], run_dir: Path, port: int, tmp_path: Path
+    archsweep: Run, server: Server, flags: tuple[object, ...], run_dir: Path, tmp_path: Path
 ) -> None:
-    uri = {"MLFLOW_TRACKING_URI": f"http://user:secret@127.0.0.1:{port}/"}
-    done = archsweep(*flags, "--json", env=uri)
+    away = {"MLFLOW_TRACKING_URI": f"http://user:secret@127.0.0.1:{free_port()}/"}
+    done = archsweep(*flags, "--json", env=away)
     assert done.returncode == 0
     assert json.loads(done.stdout)["mlflow_run_id"] is None
     (complaint,) = done.stderr.splitlines()
     assert complaint.startswith("archsweep: not tracked: ")
     assert complaint.endswith(f"`archsweep track {run_dir}` catches up")
-    away = archsweep("track", run_dir, env=uri)
-    assert away.returncode == 2
-    assert len(away.stderr.splitlines()) == 1
-    serve()
-    caught_up = archsweep("track", run_dir, env=uri)
+    still = archsweep("track", run_dir, env=away)
+    assert still.returncode == 2
+    assert len(still.stderr.splitlines()) == 1
+    caught_up = archsweep("track", run_dir, env=server.environment)
     assert (caught_up.returncode, caught_up.stderr) == (0, "")
-    client = MlflowClient(f"http://127.0.0.1:{port}")
-    run = only_run(client)
+    client = MlflowClient(server.client_uri)
+    run = only_run(client, run_dir)
     assert run.info.run_id == caught_up.stdout.strip()
     assert run.info.status == "FINISHED"
     assert logged(client, run) == expected(run_dir)
     assert len(client.list_artifacts(run.info.run_id)) == 4
-    spoken = "".join(process.stdout + process.stderr for process in (done, away, caught_up))
-    assert "secret" not in spoken
+    assert "secret" not in "".join(process.stdout + process.stderr for process in (done, still, caught_up))
     assert not [path for path in files_of(tmp_path / "runs") if b"secret" in path.read_bytes()]
     assert not (tmp_path / "runs" / "mlflow.db").exists()
 
 
 def test_a_server_that_is_killed_and_restarted_has_the_whole_history(
-    start: Start,
-    until: Until,
-    serve: Callable[[], subprocess.Popen[str]],
-    curves_table: Path,
-    run_dir: Path,
-    port: int,
-    tmp_path: Path,
+    start: Start, until: Until, server: Server, curves_table: Path, run_dir: Path, tmp_path: Path
 ) -> None:
-    server = serve()
-    uri = {"MLFLOW_TRACKING_URI": f"http://user:secret@127.0.0.1:{port}"}
-    search = start("search", "--table", curves_table, "--trials", 60_000, "--out", run_dir, env=uri)
-    until((run_dir / "mlflow_run_id").exists)
+    search = start("search", "--table", curves_table, "--trials", 10_000, "--out", run_dir, env=server.environment)
+    until((run_dir / "metrics.jsonl").exists)
     search.send_signal(signal.SIGSTOP)
-    os.killpg(server.pid, signal.SIGKILL)
+    until((run_dir / "mlflow_run_id").exists)
+    server.kill()
     search.send_signal(signal.SIGCONT)
     until((run_dir / "tracking.log").exists)
     search.send_signal(signal.SIGSTOP)
-    serve()
+    server.start()
     search.send_signal(signal.SIGCONT)
-    said = search.communicate(timeout=200)
-    assert (search.returncode, said[1]) == (0, "")
-    client = MlflowClient(f"http://127.0.0.1:{port}")
-    run = only_run(client)
+    out, complaint = search.communicate(timeout=200)
+    assert (search.returncode, complaint) == (0, "")
+    client = MlflowClient(server.client_uri)
+    run = only_run(client, run_dir)
     assert run.info.status == "FINISHED"
     assert logged(client, run) == expected(run_dir)
     assert len(client.list_artifacts(run.info.run_id)) == 4
     assert not (run_dir / "tracking.log").exists()
+    assert "secret" not in out
     assert not [path for path in files_of(tmp_path / "runs") if b"secret" in path.read_bytes()]
 
 
 def test_the_ui_shows_what_is_tracked(
-    archsweep: Run, start: Start, until: Until, flags: tuple[object, ...], run_dir: Path, port: int
+    archsweep: Run, start: Start, until: Until, flags: tuple[object, ...], run_dir: Path
 ) -> None:
+    port = free_port()
     nothing = archsweep("ui", run_dir.parent)
     assert nothing.returncode == 2
     assert nothing.stderr.startswith(f"archsweep: nothing is tracked in {run_dir.parent}; ")
