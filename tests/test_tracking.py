@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from orchestrator.tracking import track
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 Until = Callable[[Callable[[], object]], None]
@@ -38,9 +40,9 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> MlflowClient:
-    """What is in the SQLite store beside the runs, looked at with MLflow."""
-    return MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+def store(tmp_path: Path) -> Callable[[], MlflowClient]:
+    """Opens the SQLite store beside the runs; to open it is to make it, so not before the search."""
+    return lambda: MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
 
 
 def free_port() -> int:
@@ -132,12 +134,13 @@ def followers(run_dir: Path) -> list[str]:
 
 
 def test_everything_about_a_search_is_in_its_mlflow_run(
-    archsweep: Run, flags: tuple[object, ...], run_dir: Path, store: MlflowClient, tmp_path: Path
+    archsweep: Run, flags: tuple[object, ...], run_dir: Path, store: Callable[[], MlflowClient], tmp_path: Path
 ) -> None:
     done = archsweep(*flags, "-p", "variant=paper", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads(done.stdout)
-    run = only_run(store, run_dir)
+    client = store()
+    run = only_run(client, run_dir)
     assert (run.info.run_id, run.info.status) == (result["mlflow_run_id"], "FINISHED")
     assert run.info.run_name == "evolution seed 0"
     wanted = {"searcher.name": "evolution", "searcher.variant": "paper", "trials": str(STEP), "pool.workers": "8"}
@@ -145,18 +148,18 @@ def test_everything_about_a_search_is_in_its_mlflow_run(
     assert run.data.tags["archsweep.run_dir"] == str(run_dir)
     assert run.data.tags["archsweep.searcher"] == "evolution"
     assert run.data.tags["archsweep.table"] == "small.arrow"
-    assert logged(store, run) == expected(run_dir)
+    assert logged(client, run) == expected(run_dir)
     assert run.data.metrics["finished"] == result["trials"]
     assert run.data.metrics["objective"] == result["best_objective"]
     assert run.data.metrics["regret"] == result["regret"]
     names = {"config.toml", "trajectory.parquet", "regret.png", "best_cell.svg"}
-    assert {artifact.path for artifact in store.list_artifacts(run.info.run_id)} == names
+    assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} == names
     for name in names:
-        fetched = Path(store.download_artifacts(run.info.run_id, name, str(tmp_path)))
+        fetched = Path(client.download_artifacts(run.info.run_id, name, str(tmp_path)))
         assert fetched.read_bytes() == (run_dir / name).read_bytes()
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_resumed_search_goes_on_in_its_mlflow_run(
     end: signal.Signals,
     archsweep: Run,
@@ -164,7 +167,7 @@ def test_a_resumed_search_goes_on_in_its_mlflow_run(
     until: Until,
     curves_table: Path,
     run_dir: Path,
-    store: MlflowClient,
+    store: Callable[[], MlflowClient],
 ) -> None:
     flags = ("search", "--table", curves_table, "--trials", 10_000, "--out", run_dir)
     first = start(*flags)
@@ -175,44 +178,46 @@ def test_a_resumed_search_goes_on_in_its_mlflow_run(
     first.send_signal(signal.SIGCONT)
     assert first.wait() in (130, -signal.SIGKILL)
     until(lambda: not followers(run_dir))  # a killed search's tracker logs what is there, and ends
-    run = only_run(store, run_dir)
+    client = store()
+    run = only_run(client, run_dir)
     assert run.info.status == "KILLED"
     done = archsweep(*flags)
     assert (done.returncode, done.stderr) == (0, "")
-    again = only_run(store, run_dir)
+    again = only_run(client, run_dir)
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
-    assert logged(store, again) == expected(run_dir)
+    assert logged(client, again) == expected(run_dir)
 
 
 def test_a_run_whose_id_got_lost_is_found_by_its_key(
-    archsweep: Run, flags: tuple[object, ...], run_dir: Path, store: MlflowClient
+    archsweep: Run, flags: tuple[object, ...], run_dir: Path, store: Callable[[], MlflowClient]
 ) -> None:
     assert archsweep(*flags).returncode == 0
-    before = only_run(store, run_dir)
+    client = store()
+    before = only_run(client, run_dir).info.run_id
     (run_dir / "mlflow_run_id").unlink()  # as if the server had died between making the run and saying so
-    done = archsweep("track", run_dir)
-    assert done.stdout.strip() == before.info.run_id
-    assert logged(store, only_run(store, run_dir)) == expected(run_dir)
-    store.delete_run(before.info.run_id)
-    assert archsweep("track", run_dir).returncode == 0
-    after = only_run(store, run_dir)
-    assert after.info.run_id != before.info.run_id
-    assert logged(store, after) == expected(run_dir)
+    assert track(run_dir, client.tracking_uri) == before
+    assert logged(client, only_run(client, run_dir)) == expected(run_dir)
+    client.delete_run(before)
+    after = track(run_dir, client.tracking_uri)
+    assert after != before
+    assert only_run(client, run_dir).info.run_id == after
+    assert logged(client, only_run(client, run_dir)) == expected(run_dir)
 
 
 def test_three_searches_that_start_together_on_a_new_store_are_all_tracked(
-    start: Start, small_table: Path, tmp_path: Path, store: MlflowClient
+    start: Start, small_table: Path, tmp_path: Path, store: Callable[[], MlflowClient]
 ) -> None:
     runs = [tmp_path / "runs" / name for name in "abc"]
     processes = [start("search", "--table", small_table, "--trials", 200, "--out", run) for run in runs]
     for process in processes:
         _, complaint = process.communicate(timeout=200)
         assert (process.returncode, complaint) == (0, "")
-    experiments = [experiment.experiment_id for experiment in store.search_experiments()]
-    tracked = store.search_runs(experiments)
+    client = store()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    tracked = client.search_runs(experiments)
     assert sorted(run.info.run_id for run in tracked) == sorted((run / "mlflow_run_id").read_text() for run in runs)
     for run in tracked:
-        assert logged(store, run) == expected(Path(run.data.tags["archsweep.run_dir"]))
+        assert logged(client, run) == expected(Path(run.data.tags["archsweep.run_dir"]))
 
 
 def test_a_server_that_is_away_harms_no_search_and_is_caught_up_with_later(
