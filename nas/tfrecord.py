@@ -7,9 +7,9 @@ little-endian. A record's data is JSON: [module_hash, epochs, adjacency, operati
 from __future__ import annotations
 
 import mmap
-from base64 import b64decode
 from binascii import Error as Base64Error
-from functools import cache
+from binascii import a2b_base64
+from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,23 +47,35 @@ def read(path: Path, progress: Progress) -> Records:
 
 
 def _scan(path: Path) -> list[int]:
-    """Where each record starts, and the end of the file. Lengths are checked against their CRCs later, in parallel."""
+    """Where each record starts, and the end of the file. Raises `DataError` where a length is damaged."""
     with path.open("rb") as file:
         size = path.stat().st_size
         if not size:
             return [0]
         starts, start = [0], 0
+        known: dict[bytes, int] = {}  # a million records have a few dozen lengths
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             while start < size:
-                number = len(starts) - 1
-                if start + HEADER > size:
-                    raise DataError(f"{path}: record {number} is cut off at byte {size}; fetch the file again")
-                _check(path, number, start, "length", data[start : start + 8], data[start + 8 : start + 12])
-                start += FRAMING + int.from_bytes(data[start : start + 8], "little")
-                if start > size:
-                    raise DataError(f"{path}: record {number} is cut off at byte {size}; fetch the file again")
+                header = data[start : start + HEADER]
+                if header not in known:
+                    known[header] = _size(path, len(starts) - 1, start, header)
+                start += known[header]
                 starts.append(start)
+    if start > size:
+        raise _cut_off(path, len(starts) - 2, size)
     return starts
+
+
+def _size(path: Path, number: int, start: int, header: bytes) -> int:
+    """The size of a record, framing included, from its first bytes."""
+    if len(header) < HEADER:
+        raise _cut_off(path, number, start + len(header))
+    _check(path, number, start, "length", header[:8], header[8:])
+    return FRAMING + int.from_bytes(header[:8], "little")
+
+
+def _cut_off(path: Path, number: int, size: int) -> DataError:
+    return DataError(f"{path}: record {number} is cut off at byte {size}; fetch the file again")
 
 
 def _check(path: Path, number: int, start: int, part: str, data: bytes, claimed: bytes) -> None:
@@ -120,14 +132,8 @@ def _parse(data: bytes) -> tuple[bytes, tuple[float, ...]]:
     module_hash = bytes.fromhex(name)
     if len(module_hash) != 16 or not 0 < epochs < 1 << 31:
         raise ValueError(f"expected an MD5 and positive epochs, got {name!r} and {epochs}")
-    frame, size = frame_of(adjacency)
-    labels = labels_of(operations)
-    if size != len(labels) + 2:
-        raise InvalidCellError(f"the matrix has {size} vertices but there are {len(labels) + 2} operations")
-    cell = catalogue().number(frame, label_code(labels))
-    if cell < 0:
-        raise InvalidCellError("the graph is not connected or has more than nine edges")
-    metrics = _model_metrics().FromString(b64decode(encoded))
+    cell = _cell(adjacency, operations)
+    metrics = _model_metrics().FromString(a2b_base64(encoded))
     evaluations = metrics.evaluation_data
     if len(evaluations) < 3:
         raise ValueError(f"expected evaluations at the start, halfway and at the end, got {len(evaluations)}")
@@ -145,6 +151,19 @@ def _parse(data: bytes) -> tuple[bytes, tuple[float, ...]]:
         final.validation_accuracy,
         final.test_accuracy,
     )
+
+
+@lru_cache(maxsize=64)  # a cell's trainings are neighbours in the file
+def _cell(adjacency: str, operations: str) -> int:
+    """The catalogue number of a cell. Raises `InvalidCellError`."""
+    frame, size = frame_of(adjacency)
+    labels = labels_of(operations)
+    if size != len(labels) + 2:
+        raise InvalidCellError(f"the matrix has {size} vertices but there are {len(labels) + 2} operations")
+    cell = catalogue().number(frame, label_code(labels))
+    if cell < 0:
+        raise InvalidCellError("the graph is not connected or has more than nine edges")
+    return cell
 
 
 @cache
