@@ -98,22 +98,25 @@ def test_a_search_cut_off_anywhere_and_resumed_is_the_uninterrupted_one(
         assert outcome(resumed) == expected
 
 
+def told_while_a_twin_is_in_flight(happened: list[Trial]) -> int:
+    """The first event that tells a cell of which another trial is pending."""
+    pending: dict[int, int] = {}
+    for position, trial in enumerate(happened):
+        if trial.status is Status.PENDING:
+            pending[trial.number] = trial.proposal.cell.key
+        elif pending.pop(trial.number) in pending.values():
+            return position
+    pytest.fail("the search has no such event")
+
+
 def test_a_trial_in_flight_is_evaluated_after_a_resume_though_the_ledger_has_learnt_its_cell(
     small_table: Path, tmp_path: Path
 ) -> None:
     values = SEARCHES["random"]
     search(tmp_path / "run", small_table, **values)
     written = journal(tmp_path / "run")
-    cells: dict[int, int] = {}
-    for line, trial in enumerate(events(tmp_path / "run"), 2):
-        cell = cells.setdefault(trial.number, trial.proposal.cell.key)
-        if trial.status is Status.TOLD:
-            del cells[trial.number]
-            if cell in cells.values():
-                break
-    else:
-        pytest.fail("no trial was in flight when its cell was told")
-    (tmp_path / "run" / "journal.jsonl").write_bytes(b"".join(written.splitlines(keepends=True)[:line]))
+    cut = told_while_a_twin_is_in_flight(events(tmp_path / "run"))
+    (tmp_path / "run" / "journal.jsonl").write_bytes(b"".join(written.splitlines(keepends=True)[: cut + 2]))
     search(tmp_path / "run", small_table, **values)
     assert journal(tmp_path / "run") == written
 
