@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from bisect import insort
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from workers.base import Evaluator, evaluate, finish
 Batch = list[tuple[Proposal, int]]
 BATCHES_IN_FLIGHT = 2
 """Batches that a node's share of the slots is split into, so that the driver works while the node does."""
+CONNECT_SECONDS = 5.0
 
 
 class Host:
@@ -192,10 +194,18 @@ def _connect(address: str | None) -> bool:
         if address is None:
             ray.init(include_dashboard=False, **quiet)
         else:
+            _check_listening(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (RayError, OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
         raise ArchsweepError(
             f"cannot join the Ray cluster at {address}: {reason}; start one with `ray start`"
         ) from None
     return True
+
+
+def _check_listening(address: str) -> None:
+    """Raises OSError if nobody listens at ``host:port``; Ray itself would try for minutes. Other forms pass."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
