@@ -105,7 +105,8 @@ def test_a_stream_is_the_only_randomness(name: str, parameters: dict) -> None:
     """Same tells and streams, other process, other hash seed: the same proposals."""
     script = (
         "import sys; sys.path[:0] = ['tests']; from test_searchers import *\n"
-        f"print([(p.cell.frame, p.cell.labels) for p in play(make_searcher({name!r}, CellSpace(), {parameters!r}), 150)])"
+        f"print([(p.cell.frame, p.cell.labels) for p in "
+        f"play(make_searcher({name!r}, CellSpace(), {parameters!r}), 150)])"
     )
     outputs = {
         subprocess.run(
