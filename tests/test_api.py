@@ -70,7 +70,7 @@ def records(path: Path) -> Iterator[list[Any]]:
 
 
 def decode(path: Path) -> Decoded:
-    """module_hash -> (fixed statistics, computed statistics), as the published reader makes them."""
+    """module_hash -> (fixed statistics, computed statistics), as the published reader makes them, epochs ascending."""
     decoded: Decoded = {}
     for module_hash, epochs, adjacency, operations, metrics in records(path):
         found = list(fields(base64.b64decode(metrics)))
@@ -87,7 +87,7 @@ def decode(path: Path) -> Decoded:
             for number, metric in enumerate(METRICS, 2)
         }
         decoded.setdefault(module_hash, (fixed, {}))[1].setdefault(epochs, []).append(training)
-    return decoded
+    return {name: (fixed, dict(sorted(computed.items()))) for name, (fixed, computed) in decoded.items()}
 
 
 def same(left: Any, right: Any) -> bool:
