@@ -16,6 +16,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,11 +100,12 @@ def pooled(images: Pixels, side: int) -> Pixels:
         return images
     n, channels, height, width = images.shape
     squares = images.reshape(n, channels, height // side, side, width // side, side)
-    return np.rint(squares.mean((3, 5), dtype=np.float32)).astype(np.uint8)
+    averages: NDArray[np.float32] = squares.mean((3, 5), dtype=np.float32)
+    return np.rint(averages).astype(np.uint8)
 
 
 def _digits(folder: Path | None) -> tuple[Split, Split]:
-    """1,797 images of 8 x 8 pixels in 17 levels, shuffled because they come writer by writer; the last 399 are for test."""
+    """1,797 images of 8 x 8 pixels in 17 levels, shuffled as they come writer by writer; the last 399 are for test."""
     from sklearn.datasets import load_digits  # takes a second to import
 
     found = load_digits()
@@ -157,12 +159,16 @@ def _cifar10(folder: Path | None) -> tuple[Split, Split]:
     for place in places:
         for unpacked in (place, place / CIFAR_FOLDER):
             if (unpacked / CIFAR_FILES[1][0]).is_file():
-                return _cifar_splits(lambda name, at=unpacked: (at / name).read_bytes(), unpacked, advice)
+                return _cifar_splits(partial(_bytes_in, unpacked), unpacked, advice)
         if (archive := place / CIFAR_ARCHIVE).is_file():
             return _cifar_archive(archive, advice)
     if any(next(place.glob(CIFAR_PYTHON), None) for place in places if place.is_dir()):
         advice = f"the python version is there, but it is pickles, which are unsafe to read; {advice}"
     raise DataError(f"no CIFAR-10 in {' or '.join(map(str, places)) or 'any known folder'}; {advice}")
+
+
+def _bytes_in(folder: Path, name: str) -> bytes:
+    return (folder / name).read_bytes()
 
 
 def _cifar_archive(archive: Path, advice: str) -> tuple[Split, Split]:

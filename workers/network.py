@@ -43,7 +43,9 @@ class Network(nn.Module):
         cells = [CellModule(pruned, incoming, width, build) for incoming, width, _ in skeleton.cells()]
         self.cells = nn.ModuleList(cells)
         self._per_stack = skeleton.cells_per_stack
-        self.classifier = nn.Conv1d(len(seeds) * cells[-1].channels, len(seeds) * skeleton.classes, 1, groups=len(seeds))
+        self.classifier = nn.Conv1d(
+            len(seeds) * cells[-1].channels, len(seeds) * skeleton.classes, 1, groups=len(seeds)
+        )
         _initialise(self, seeds)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -103,7 +105,7 @@ class CellModule(nn.Module):
         """Drops the last channel of a repeat's ``width`` where a vertex wants one fewer."""
         if width == wanted:
             return value
-        return value.unflatten(1, (self._repeats, width))[:, :, :wanted].flatten(1, 2)
+        return self._apart(value)[:, :, :wanted].flatten(1, 2)
 
     def _side_by_side(self, values: list[Tensor]) -> Tensor:
         """Concatenates channels, within each repeat."""
@@ -111,7 +113,12 @@ class CellModule(nn.Module):
             return values[0]
         if self._repeats == 1:
             return torch.cat(values, 1)
-        return torch.cat([value.unflatten(1, (self._repeats, -1)) for value in values], 2).flatten(1, 2)
+        return torch.cat([self._apart(value) for value in values], 2).flatten(1, 2)
+
+    def _apart(self, value: Tensor) -> Tensor:
+        """(batch, repeats * channels, height, width) as (batch, repeats, channels, height, width)."""
+        batch, channels, height, width = value.shape
+        return value.view(batch, self._repeats, channels // self._repeats, height, width)
 
 
 class _Builder:

@@ -46,7 +46,9 @@ class Setting:
         if self.recipe.epochs < 1:
             raise ArchsweepError(f"a training has at least 1 epoch, got {self.recipe.epochs}")
         if not 1 <= self.recipe.batch <= self.data.train:
-            raise ArchsweepError(f"a batch has 1 to {self.data.train:,} images, the training set; got {self.recipe.batch}")
+            raise ArchsweepError(
+                f"a batch has 1 to {self.data.train:,} images, the training set; got {self.recipe.batch}"
+            )
 
     def trained_for(self, epochs: int | None) -> Setting:
         """The same with another number of epochs; None changes nothing."""
