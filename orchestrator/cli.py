@@ -17,6 +17,7 @@ from rich.progress import Progress
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError, DataError
+from orchestrator.commands_train import build, train
 from orchestrator.progress import SearchProgress, duration
 
 FAILURE, INTERRUPTED = 2, 130
@@ -207,7 +208,11 @@ def searchers(as_json: bool) -> None:
 
 @cli.group()
 def table() -> None:
-    """Import a benchmark table and look into it."""
+    """Import or build a benchmark table and look into it."""
+
+
+cli.add_command(train)
+table.add_command(build)
 
 
 @table.command("import")
