@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from nas.catalogue import catalogue
 from nas.cell import Cell
 from nas.errors import ArchsweepError, DataError, EvaluationError
-from nas.network import cost
+from nas.network import Skeleton, cost
 from nas.records import module_hashes
 from nas.table import METRICS, Table, TableData, write
 from orchestrator.lines import LineReader, LineWriter
-from workers.datasets import Data, load
-from workers.recipe import Setting
+from workers.datasets import Data, DataSpec, load
+from workers.recipe import Recipe, Setting
 
 VERSION = 1
 SECONDS_DIGITS = 4
@@ -85,6 +85,13 @@ class Plan:
         """JSON values that say all of it."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Plan:
+        """The inverse of `to_json`; what an older version did not know yet has its default. Raises `TypeError`."""
+        setting = values["setting"]
+        parts = DataSpec(**setting["data"]), Skeleton(**setting["skeleton"]), Recipe(**setting["recipe"])
+        return cls(**{**values, "setting": Setting(*parts), "budgets": tuple(values["budgets"])})
 
 
 def build(
@@ -157,13 +164,16 @@ def _opened(plan: Plan, path: Path) -> tuple[dict[Task, Row], LineWriter]:
 
 
 def _check_header(header: dict[str, Any], plan: Plan, path: Path) -> None:
-    if header.get("build") != VERSION:
-        raise DataError(f"{path} is no journal of a build of version {VERSION}; choose another file for the table")
-    theirs, ours = _flat(header["plan"]), _flat(plan.to_json())
-    for name in theirs | ours:
-        if theirs.get(name) != ours.get(name):
+    try:
+        theirs = _flat(Plan.from_json(header["plan"]).to_json()) if header["build"] == VERSION else None
+    except (KeyError, TypeError):
+        theirs = None
+    if theirs is None:
+        raise DataError(f"{path} is no journal that this archsweep can go on with; choose another file for the table")
+    for name, value in _flat(plan.to_json()).items():
+        if theirs[name] != value:
             raise ArchsweepError(
-                f"{path} belongs to a build with {name} = {theirs.get(name)}, not {ours.get(name)};"
+                f"{path} belongs to a build with {name} = {theirs[name]}, not {value};"
                 " choose another file for the table, or drop the change"
             )
 

@@ -73,31 +73,36 @@ QUICK = {
     "cifar-10": DataSpec("cifar-10", 5_000, 2_000, 2_000, pool=2, scored=1_000),
 }
 QUICK_RECIPE = Recipe(
-    epochs=8,
+    epochs=9,
     batch=128,
     optimizer="sgd",
-    learning_rate=0.1,
+    learning_rate=0.3,
     weight_decay=5e-4,
     warmup=10,
     normalisation_momentum=0.9,
     crop=0,
     flip=False,
 )
+DIGITS_RECIPE = replace(QUICK_RECIPE, batch=32, learning_rate=0.1)  # so few images make few steps an epoch
 PRESETS = {
-    "nasbench101": (FULL, Skeleton(), Recipe(), "cifar-10"),
-    "cpu": (QUICK, Skeleton(stem_channels=4, cells_per_stack=1), QUICK_RECIPE, "digits"),
+    "nasbench101": ("cifar-10", Skeleton(), {name: (spec, Recipe()) for name, spec in FULL.items()}),
+    "cpu": (
+        "digits",
+        Skeleton(stem_channels=4, cells_per_stack=1),
+        {name: (spec, DIGITS_RECIPE if name == "digits" else QUICK_RECIPE) for name, spec in QUICK.items()},
+    ),
 }
-"""Preset -> images by data set, skeleton, recipe, and the data set if none is named."""
+"""Preset -> its data set if none is named, its skeleton, and images and recipe by data set."""
 
 
 def preset(name: str, dataset: str | None = None) -> Setting:
     """A preset on one of the data sets. Raises `ArchsweepError` if there is none such."""
     if name not in PRESETS:
         raise ArchsweepError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
-    specs, skeleton, recipe, usual = PRESETS[name]
+    usual, skeleton, settings = PRESETS[name]
     dataset = usual if dataset is None else dataset
-    if dataset not in specs:
-        raise ArchsweepError(f"unknown data set {dataset!r}; choose from {', '.join(specs)}")
+    if dataset not in settings:
+        raise ArchsweepError(f"unknown data set {dataset!r}; choose from {', '.join(settings)}")
     channels, side = SHAPES[dataset]
-    spec = specs[dataset]
+    spec, recipe = settings[dataset]
     return Setting(spec, replace(skeleton, image_size=side // spec.pool, image_channels=channels), recipe)
