@@ -18,6 +18,7 @@ from rich.progress import Progress
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError, DataError
+from orchestrator.commands_train import build, train
 from orchestrator.progress import SearchProgress, duration
 
 FAILURE, INTERRUPTED = 2, 130
@@ -218,7 +219,7 @@ def searchers(as_json: bool) -> None:
 
 @cli.group()
 def table() -> None:
-    """Import a benchmark table and look into it.
+    """Import or build a benchmark table and look into it.
 
     \b
     From the published file to one cell's trainings:
@@ -226,6 +227,10 @@ def table() -> None:
       archsweep table info nb101.arrow
       archsweep table query nb101.arrow --hash 28cfc7874f6d200472e1a9dcd8650aa0
     """
+
+
+cli.add_command(train)
+table.add_command(build)
 
 
 @table.command("import")

@@ -1,6 +1,6 @@
 """The append-only record of a search, from which all its state is folded.
 
-A JSON object a line, each closed by the CRC-32 of what stands before it in the line. The first line is the header: the
+A JSON object a line, see `orchestrator.lines`. The first line is the header: the
 format's version and what the search is. Then, in the order in which they happened:
 
 - ``{"ask": n, "at": seconds, "worker": w, "seed": s, "cell": {...}, ...}``: trial n, before it is dispatched;
@@ -13,21 +13,17 @@ so the death of the process loses nothing; a last line that was cut off is dropp
 
 from __future__ import annotations
 
-import os
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from nas.cell import Cell
-from nas.errors import ArchsweepError, DataError
+from nas.errors import DataError
 from nas.trial import Proposal, Result, Status, Trial
+from orchestrator.lines import LineReader, LineWriter
 
 VERSION = 1
-BUFFER = 1 << 20
 
 
 class Journal:
@@ -41,28 +37,19 @@ class Journal:
         self.path = path
         self._interval = interval
         self._committed = time.monotonic()
-        try:
-            self._file = path.open("r+b" if path.exists() else "w+b", buffering=BUFFER)
-            self._file.truncate(position)
-            self._file.seek(position)
-        except OSError as error:
-            raise ArchsweepError(f"cannot write {path}: {error.strerror}; choose a folder that is writable") from None
+        self._lines = LineWriter(path, position)
 
     @classmethod
     def create(cls, path: Path, search: Mapping[str, Any], interval: float = 0.0) -> Journal:
         """A new journal of a search, described by JSON values."""
         journal = cls(path, 0, interval)
-        journal._write({"journal": VERSION, "search": search})
+        journal._lines.append({"journal": VERSION, "search": search})
         journal.flush()
         return journal
 
     def append(self, trial: Trial) -> None:
         """Adds a trial's latest event; `commit` makes it last."""
-        self._write(_to_record(trial))
-
-    def _write(self, record: Mapping[str, Any]) -> None:
-        body = orjson.dumps(record)[:-1]
-        self._file.write(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
+        self._lines.append(_to_record(trial))
 
     def commit(self) -> None:
         """Called before a dispatch or a tell: flushes, unless the last flush is less than ``interval`` seconds ago."""
@@ -73,14 +60,11 @@ class Journal:
 
     def flush(self) -> None:
         """Everything appended so far survives the death of this process from here on."""
-        self._file.flush()
+        self._lines.flush()
 
     def close(self) -> None:
         """Commits, and waits until the disk has it."""
-        if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+        self._lines.close()
 
 
 class Reading:
@@ -92,8 +76,8 @@ class Reading:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines = self._whole_lines()
-        self.position = 0
+        self._reader = LineReader(path)
+        self._lines = iter(self._reader)
         header = next(self._lines, None)
         if header is None:
             self.search: Mapping[str, Any] | None = None  # killed before the header was written
@@ -119,26 +103,10 @@ class Reading:
                 del pending[trial.number]
             yield trial
 
-    def _whole_lines(self) -> Iterator[dict[str, Any]]:
-        try:
-            with self._path.open("rb") as file:
-                for number, line in enumerate(file, 1):
-                    if not line.endswith(b"\n"):
-                        return
-                    yield self._checked(number, line)
-                    self.position += len(line)
-        except OSError as error:
-            raise DataError(f"cannot read {self._path}: {error.strerror}") from None
-
-    def _checked(self, number: int, line: bytes) -> dict[str, Any]:
-        body, mark, claimed = line[:-SUFFIX], line[-SUFFIX : -SUFFIX + 8], line[-SUFFIX + 8 : -3]
-        if mark != b',"crc":"' or line[-3:] != b'"}\n' or claimed != b"%08x" % zlib.crc32(body):
-            raise DataError(f"{self._path}: line {number} is damaged; restore the file, or search in another folder")
-        record: dict[str, Any] = orjson.loads(line)
-        return record
-
-
-SUFFIX = len(b',"crc":"00000000"}\n')
+    @property
+    def position(self) -> int:
+        """Where the lines read so far end."""
+        return self._reader.position
 
 
 def _to_record(trial: Trial) -> dict[str, Any]:

@@ -23,8 +23,18 @@ ADAPTERS = {
     "matplotlib": {"orchestrator/draw.py"},
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
-    "click": {"orchestrator/cli.py"},
-    "rich": {"orchestrator/cli.py", "orchestrator/progress.py"},
+    "click": {"orchestrator/cli.py", "orchestrator/commands_train.py"},
+    "rich": {"orchestrator/cli.py", "orchestrator/commands_train.py", "orchestrator/progress.py"},
+    "safetensors": {"workers/checkpoint.py"},
+    "sklearn": {"workers/datasets.py"},
+    "torch": {
+        "orchestrator/commands_train.py",
+        "workers/checkpoint.py",
+        "workers/network.py",
+        "workers/optimizers.py",
+        "workers/trainer.py",
+        *(str(path.relative_to(ROOT)) for path in (ROOT / "surrogate").glob("*.py")),
+    },
     "pydantic": {"orchestrator/config.py", "searchers/registry.py"},
 }
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

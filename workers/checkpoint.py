@@ -1,0 +1,82 @@
+"""A training on disk: safetensors with JSON in its header, so that reading one never runs code."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from nas.files import replacing
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is: epochs done, seconds of training spent.
+
+    halfway: float64 (repeats, 4), the metrics at half of the steps, NaN until then. lost: the repeats that diverged.
+    """
+
+    epoch: int
+    seconds: float
+    halfway: NDArray[np.float64]
+    lost: tuple[int, ...] = ()
+
+    @property
+    def diverged(self) -> list[int]:
+        return list(self.lost)
+
+    def at_half(self, halfway: NDArray[np.float64]) -> Progress:
+        return replace(self, halfway=halfway)
+
+    def after_epoch(self, seconds: float, diverged: NDArray[np.bool_]) -> Progress:
+        lost = tuple(sorted({*self.lost, *np.flatnonzero(diverged).tolist()}))
+        return replace(self, epoch=self.epoch + 1, seconds=seconds, lost=lost)
+
+
+def save(path: Path, identity: str, network: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
+    """Writes a checkpoint, whole or not at all. identity: what the training is. Raises `DataError`."""
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    for number, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in slots.items()}
+    about = {
+        "epoch": progress.epoch,
+        "seconds": progress.seconds,
+        "halfway": [[None if math.isnan(value) else value for value in row] for row in progress.halfway.tolist()],
+        "lost": progress.lost,
+    }
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(whole, temporary, {"identity": identity, "progress": json.dumps(about)})
+
+
+def load(path: Path, identity: str, network: nn.Module, optimizer: Optimizer) -> Progress | None:
+    """Puts network and optimiser back, and says how far they were; None if there is no whole checkpoint of this
+    training: one that cannot be read costs the epochs that it held, nothing else."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+    except (OSError, SafetensorError):
+        return None
+    if metadata.get("identity") != identity:
+        return None
+    network.load_state_dict(
+        {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    )
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, slot = name.split(".")
+            state.setdefault(int(number), {})[slot] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    about = json.loads(metadata["progress"])
+    halfway = np.array(about["halfway"], np.float64)
+    return Progress(about["epoch"], about["seconds"], halfway, tuple(about["lost"]))

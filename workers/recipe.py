@@ -1,0 +1,108 @@
+"""How to train: images, skeleton, optimisation. Plain values, without torch, so that the command line starts fast."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from nas.errors import ArchsweepError
+from nas.network import Skeleton
+from workers.datasets import DataSpec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one training goes; the defaults are NAS-Bench-101's.
+
+    optimizer: ``rmsprop`` is TensorFlow's, with epsilon 1 inside the root; ``sgd`` has Nesterov's momentum; ``adamw``
+    takes its momentum as beta1 and decays weights apart from the gradient, the others through it.
+    learning_rate: multiplied by the cosine from 1 to 0 over all steps, and by ``step / warmup`` during the first
+    ``warmup`` steps; the published code leaves out the first step, which is a warm-up of 1.
+    weight_decay: of L2, on every trainable. normalisation_momentum: of batch normalisation's moving averages.
+    crop: pixels of black padding before a random crop; flip: mirror half of the images.
+    """
+
+    epochs: int = 108
+    batch: int = 256
+    optimizer: Literal["rmsprop", "sgd", "adamw"] = "rmsprop"
+    learning_rate: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup: int = 1
+    normalisation_momentum: float = 0.997
+    crop: int = 4
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything but the cell and the seed. Raises `ArchsweepError` if a number is out of range."""
+
+    data: DataSpec
+    skeleton: Skeleton
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if self.recipe.epochs < 1:
+            raise ArchsweepError(f"a training has at least 1 epoch, got {self.recipe.epochs}")
+        if not 1 <= self.recipe.batch <= self.data.train:
+            raise ArchsweepError(
+                f"a batch has 1 to {self.data.train:,} images, the training set; got {self.recipe.batch}"
+            )
+
+    def trained_for(self, epochs: int | None) -> Setting:
+        """The same with another number of epochs; None changes nothing."""
+        return self if epochs is None else replace(self, recipe=replace(self.recipe, epochs=epochs))
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as nested JSON values."""
+        return asdict(self)
+
+
+SHAPES = {"digits": (1, 8), "fashion-mnist": (1, 28), "cifar-10": (3, 32)}
+"""Channels and side of the images of every data set."""
+
+FULL = {
+    "digits": DataSpec("digits", 1_000, 398, 399),
+    "fashion-mnist": DataSpec("fashion-mnist", 50_000, 10_000, 10_000),
+    "cifar-10": DataSpec("cifar-10", 40_000, 10_000, 10_000),
+}
+QUICK = {
+    "digits": DataSpec("digits", 1_000, 398, 399),
+    "fashion-mnist": DataSpec("fashion-mnist", 5_000, 2_000, 2_000, pool=2, scored=1_000),
+    "cifar-10": DataSpec("cifar-10", 5_000, 2_000, 2_000, pool=2, scored=1_000),
+}
+QUICK_RECIPE = Recipe(
+    epochs=9,
+    batch=128,
+    optimizer="sgd",
+    learning_rate=0.3,
+    weight_decay=5e-4,
+    warmup=10,
+    normalisation_momentum=0.9,
+    crop=0,
+    flip=False,
+)
+DIGITS_RECIPE = replace(QUICK_RECIPE, batch=32, learning_rate=0.1)  # so few images make few steps an epoch
+PRESETS = {
+    "nasbench101": ("cifar-10", Skeleton(), {name: (spec, Recipe()) for name, spec in FULL.items()}),
+    "cpu": (
+        "digits",
+        Skeleton(stem_channels=4, cells_per_stack=1),
+        {name: (spec, DIGITS_RECIPE if name == "digits" else QUICK_RECIPE) for name, spec in QUICK.items()},
+    ),
+}
+"""Preset -> its data set if none is named, its skeleton, and images and recipe by data set."""
+
+
+def preset(name: str, dataset: str | None = None) -> Setting:
+    """A preset on one of the data sets. Raises `ArchsweepError` if there is none such."""
+    if name not in PRESETS:
+        raise ArchsweepError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
+    usual, skeleton, settings = PRESETS[name]
+    dataset = usual if dataset is None else dataset
+    if dataset not in settings:
+        raise ArchsweepError(f"unknown data set {dataset!r}; choose from {', '.join(settings)}")
+    channels, side = SHAPES[dataset]
+    spec, recipe = settings[dataset]
+    return Setting(spec, replace(skeleton, image_size=side // spec.pool, image_channels=channels), recipe)
