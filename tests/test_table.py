@@ -226,7 +226,7 @@ def test_other_tools_read_the_cells(path: Path) -> None:
 
 def test_any_truncation_is_refused(path: Path, tmp_path: Path) -> None:
     whole, cut = path.read_bytes(), tmp_path / "cut.arrow"
-    for size in range(len(whole)):
+    for size in {*range(0, len(whole), 4), *range(len(whole) - 100, len(whole))}:
         cut.write_bytes(whole[:size])
         with pytest.raises(DataError, match=r"cut\.arrow"):
             Table(cut)
