@@ -83,8 +83,8 @@ def _metric(path: Path, table: pa.Table, name: str) -> NDArray[np.float64]:
 
 
 def _hashes(path: Path, table: pa.Table) -> NDArray[np.uint8]:
-    column = table["module_hash"].to_pylist()
     try:
+        column = table["module_hash"].to_pylist()
         raw = [value if isinstance(value, bytes) else bytes.fromhex(value) for value in column]
     except (ValueError, TypeError):
         raise DataError(f"{path}: column module_hash must hold 16 bytes or 32 hexadecimal digits a row") from None

@@ -240,6 +240,7 @@ def _open(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
             raise ValueError(f"it has {reader.num_record_batches} record batches, not one")
         batch = reader.get_batch(0)
         batch.validate()
+        names = batch.schema.names  # decoded here, and may not be UTF-8
     except FileNotFoundError:
         raise DataError(f"no table at {path}; make one with `archsweep table import SRC {path}`") from None
     except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError, MemoryError) as error:
@@ -248,7 +249,7 @@ def _open(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
     if not isinstance(about, dict) or about.get("version") != VERSION:
         raise DataError(f"{path} has another table version than {VERSION}; import its source again")
     for name, kind in SCHEMA.items():
-        if batch.schema.names.count(name) != 1 or batch.schema.field(name).type != kind or batch[name].null_count:
+        if names.count(name) != 1 or batch.schema.field(name).type != kind or batch[name].null_count:
             raise DataError(f"{path} is damaged: it lacks column {name} of type {kind}; import it again")
     budgets, repeats = about.get("budgets"), about.get("repeats")
     whole = (
@@ -262,8 +263,8 @@ def _open(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
     named = all(isinstance(about.get(name), str) for name in ("source", "fingerprint"))
     if not whole or not named:
         raise DataError(f"{path} is damaged: its metadata is not what an import writes; import it again")
-    for name in [name for name in METRICS if name in batch.schema.names]:
-        if batch.schema.names.count(name) != 1:
+    for name in [name for name in METRICS if name in names]:
+        if names.count(name) != 1:
             raise DataError(f"{path} is damaged: it has column {name} twice; import it again")
         kind = batch.schema.field(name).type
         if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float64():

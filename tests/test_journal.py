@@ -63,6 +63,7 @@ def test_any_truncation_is_read_up_to_its_last_whole_line_and_goes_on_from_there
     written: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "journal.jsonl"
+    events, written = EVENTS[:4], b"".join(written.splitlines(keepends=True)[:5])
     for length in range(len(written) + 1):
         path.write_bytes(written[:length])
         reading = Reading(path)
@@ -70,9 +71,9 @@ def test_any_truncation_is_read_up_to_its_last_whole_line_and_goes_on_from_there
             assert b"\n" not in written[:length]
             continue
         read = list(reading)
-        assert read == EVENTS[: len(read)]
+        assert read == events[: len(read)]
         journal = Journal(path, reading.position)
-        for event in EVENTS[len(read) :]:
+        for event in events[len(read) :]:
             journal.append(event)
         journal.close()
         assert path.read_bytes() == written
