@@ -135,12 +135,13 @@ def _beside(out: Path, kind: str) -> Path:
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(_beside(out, "lock"), timeout=0)
         lock.acquire()
     except Timeout:
         raise ArchsweepError(f"another process builds {out}; wait for it, or choose another file") from None
     except OSError as error:
-        raise ArchsweepError(f"cannot write beside {out}: {error.strerror}; choose a folder that is there") from None
+        raise ArchsweepError(f"cannot write {out}: {error.strerror}; choose a folder that is writable") from None
     try:
         yield
     finally:
@@ -186,7 +187,11 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _trained(plan: Plan, todo: list[Task], workers: int, folder: Path | None) -> Iterator[tuple[Task, Row]]:
-    """The metrics of every task, as they are ready."""
+    """The metrics of every task, as they are ready; one worker is this process itself."""
+    if workers == 1:
+        _worker[:] = [_Worker(plan, load(plan.setting.data, folder))]
+        yield from ((task, _train(task)) for task in todo)
+        return
     # Spinning threads of a busy machine's trainers were up to 20 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     tasks = iter(todo)

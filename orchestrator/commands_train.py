@@ -229,7 +229,7 @@ class BuildProgress:
         )
         self._task = self._bar.add_task("", total=None)
         self._begun: tuple[float, int] | None = None
-        self._logged = 0.0
+        self._logged = time.monotonic()
 
     def __enter__(self) -> BuildProgress:
         self._bar.start()
