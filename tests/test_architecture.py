@@ -25,6 +25,7 @@ ADAPTERS = {
     "google": {"nas/tfrecord.py"},
     "click": {"orchestrator/cli.py"},
     "rich": {"orchestrator/cli.py", "orchestrator/progress.py"},
+    "sklearn": {"surrogate/ensemble.py"},
     "pydantic": {"orchestrator/config.py", "searchers/registry.py"},
 }
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
