@@ -344,4 +344,4 @@ def _seed_bits(generator: Generator, seed: int) -> None:
 
 
 def _seed_lazily(lazy: Any, seed: int) -> None:
-    lazy._rng = np.random.RandomState(seed)  # noqa: NPY002  # Optuna's samplers are written for it
+    lazy._rng = np.random.RandomState(seed)  # Optuna's samplers are written for it

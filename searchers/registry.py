@@ -67,6 +67,27 @@ SEARCHERS: Mapping[str, Entry] = {
         "regularized (aging) evolution, two published variants",
         "Real et al., 2019",
     ),
+    "local": Entry(
+        "searchers.local_search:LocalSearch",
+        Kind.LOCAL,
+        "walks to better neighbours, restarts at minima",
+        "White et al., 2021",
+    ),
+    "reinforce": Entry(
+        "searchers.reinforce:Reinforce",
+        Kind.POLICY,
+        "policy gradient on independent logits",
+        "Ying et al., 2019; Williams, 1992",
+    ),
+    "bananas": Entry(
+        "searchers.bananas:Bananas", Kind.MODEL, "ensemble, path encoding, Thompson sampling", "White et al., 2021"
+    ),
+    "npenas": Entry(
+        "searchers.npenas:Npenas", Kind.MODEL, "evolution whose mutants a predictor thins out", "Wei et al., 2022"
+    ),
+    "weaknas": Entry(
+        "searchers.weaknas:WeakNas", Kind.MODEL, "weak predictors that rank the whole space", "Wu et al., 2021"
+    ),
     "optuna": Entry(
         "searchers.optuna_search:OptunaSearch",
         Kind.MODEL,
