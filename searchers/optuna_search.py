@@ -34,7 +34,7 @@ from nas.space import CellSpace, Encoding
 from nas.trial import Proposal, Trial
 from searchers.goals import Goal, reached
 
-ATTEMPTS = 100
+ATTEMPTS = 25
 """Vectors asked for one proposal before a cell is drawn uniformly instead."""
 PICKLED = ("cma:optimizer", "sepcma:optimizer", "cmawm:optimizer")
 """Attributes in which CMA-ES pickles itself: made again from the tells, never read from a journal."""

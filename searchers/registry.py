@@ -88,6 +88,20 @@ SEARCHERS: Mapping[str, Entry] = {
     "weaknas": Entry(
         "searchers.weaknas:WeakNas", Kind.MODEL, "weak predictors that rank the whole space", "Wu et al., 2021"
     ),
+    "nsga2": Entry(
+        "searchers.nsga2:Nsga2", Kind.GOALS, "a front of accuracy against what a network costs", "Deb et al., 2002"
+    ),
+    "halving": Entry(
+        "searchers.successive_halving:SuccessiveHalving",
+        Kind.FIDELITY,
+        "successive halving, asynchronous (ASHA) or synchronous",
+        "Li et al., 2020; Jamieson and Talwalkar, 2016",
+    ),
+    "hyperband": Entry(
+        "searchers.hyperband:Hyperband", Kind.FIDELITY, "brackets of successive halving in turn", "Li et al., 2018"
+    ),
+    "bohb": Entry("searchers.bohb:Bohb", Kind.FIDELITY, "Hyperband with a density model", "Falkner et al., 2018"),
+    "dehb": Entry("searchers.dehb:Dehb", Kind.FIDELITY, "Hyperband with differential evolution", "Awad et al., 2021"),
     "optuna": Entry(
         "searchers.optuna_search:OptunaSearch",
         Kind.MODEL,
