@@ -70,7 +70,7 @@ def truth(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def search(path: Path, label: str, seed: int) -> dict[str, list[float]]:
-    """At every mark: test errors (%) of the incumbent, mean of all repeats and repeat 1, and the share of duplicates."""
+    """At every mark: test errors (%) of the incumbent, mean of repeats and repeat 1; share of duplicates."""
     name, parameters, queries = ARMS[label]
     observed, mean, unseen = truth(path)
     searcher, streams = make_searcher(name, CellSpace(), parameters), Streams(seed)

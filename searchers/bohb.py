@@ -93,7 +93,8 @@ class Bohb:
 def bandwidths(points: NDArray[np.int64]) -> NDArray[np.float64]:
     """Scott's rule for each of the variables of (points, variables), within what the kernel allows."""
     width = 1.06 * points.std(0) * len(points) ** (-1 / (4 + points.shape[1]))
-    return np.minimum(np.maximum(width, MIN_BANDWIDTH), (CHOICES - 1) / CHOICES)
+    clipped: NDArray[np.float64] = np.clip(width, MIN_BANDWIDTH, (CHOICES - 1) / CHOICES)
+    return clipped
 
 
 def log_density(at: NDArray[np.int64], points: NDArray[np.int64], width: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -73,7 +73,7 @@ class SuccessiveHalving:
 class Rung:
     """The cells told at one budget, once each: all of them, and those that have not gone up, best first."""
 
-    _all: list[float] = field(default_factory=list)
+    _all: list[tuple[float, int]] = field(default_factory=list)
     _waiting: list[tuple[float, int]] = field(default_factory=list)
     _loss: dict[int, float] = field(default_factory=dict)
     _cells: dict[int, Cell] = field(default_factory=dict)
@@ -81,8 +81,8 @@ class Rung:
     def enter(self, cell: Cell, objective: float) -> None:
         if cell.key not in self._loss:
             self._loss[cell.key], self._cells[cell.key] = -objective, cell
-            insort(self._all, -objective)
-            insort(self._waiting, (-objective, cell.key))
+            for ordered in (self._all, self._waiting):
+                insort(ordered, (-objective, cell.key))
 
     def leave(self, cell: Cell) -> None:
         """The cell has been trained on the next rung, with whatever success."""
@@ -93,9 +93,9 @@ class Rung:
     def promotable(self, eta: float, leaving: set[int]) -> Cell | None:
         """The best cell among the best 1/eta that is not up there, nor on its way."""
         places = int(len(self._all) / eta)
-        for loss, key in self._waiting:
-            if bisect_left(self._all, loss) >= places:
+        for entry in self._waiting:
+            if bisect_left(self._all, entry) >= places:
                 return None
-            if key not in leaving:
-                return self._cells[key]
+            if entry[1] not in leaving:
+                return self._cells[entry[1]]
         return None
