@@ -69,13 +69,18 @@ class CellSpace:
     def __len__(self) -> int:
         return CELLS if self._members is None else len(self._members)
 
+    @property
+    def numbers(self) -> NDArray[np.integer]:
+        """The catalogue numbers of its cells, ascending."""
+        return np.arange(CELLS) if self._members is None else self._members
+
     def __contains__(self, cell: Cell) -> bool:
         return self._has(cell.key)
 
     def _has(self, number: int) -> bool:
         return number >= 0 and (self._members is None or bool(self._inside[number]))
 
-    def _inside_or_none(self, frame: int, labels: Sequence[int]) -> Cell | None:
+    def find(self, frame: int, labels: Sequence[int]) -> Cell | None:
         """The cell of a frame and five labels, or None if it is outside the space."""
         return Cell(frame, tuple(labels)) if self._has(self._catalogue.number(frame, label_code(labels))) else None
 
@@ -111,7 +116,7 @@ class CellSpace:
                 (label + 1 + int(choice * (LABELS - 1))) % LABELS if fate < rate / INTERIOR else label
                 for label, fate, choice in zip(labels, fates[:INTERIOR], fates[INTERIOR:], strict=True)
             ]
-            child = self._inside_or_none(cell.frame ^ flips, mutated)
+            child = self.find(cell.frame ^ flips, mutated)
             if child is not None:
                 return child
         return self.sample(rng)
@@ -143,7 +148,7 @@ class CellSpace:
             for step in range(1, LABELS)
         ]
         for frame, changed in edited:
-            child = self._inside_or_none(frame, changed)
+            child = self.find(frame, changed)
             if child is not None and child.key != key:
                 yield child
 
@@ -157,7 +162,7 @@ class CellSpace:
             draws = rng.random(EDGE_SPOTS + INTERIOR) < 0.5
             mask = int(_BIT_VALUES @ draws[:EDGE_SPOTS])
             labels = [m if own else f for m, f, own in zip(mothers, fathers, draws[EDGE_SPOTS:], strict=True)]
-            child = self._inside_or_none((mother.frame & mask) | (father.frame & ~mask), labels)
+            child = self.find((mother.frame & mask) | (father.frame & ~mask), labels)
             if child is not None:
                 return child
         return mother
@@ -191,7 +196,7 @@ class CellSpace:
                 bits = np.unique(edges.astype(int))
             case Encoding.C:
                 bits = np.argsort(-edges[:-1], kind="stable")[: int(edges[-1])]
-        cell = self._inside_or_none(sum(1 << int(bit) for bit in bits), labels)
+        cell = self.find(sum(1 << int(bit) for bit in bits), labels)
         if cell is None:
             raise InvalidCellError("the vector's graph is not in the search space")
         return cell

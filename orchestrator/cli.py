@@ -203,6 +203,7 @@ def searchers(as_json: bool) -> None:
     if as_json:
         listed = {
             name: {
+                "kind": entry.kind,
                 "summary": entry.summary,
                 "paper": entry.paper,
                 "parameters": {key: {"default": default, "help": text} for key, _, default, text in entry.parameters()},
@@ -212,7 +213,7 @@ def searchers(as_json: bool) -> None:
         click.echo(json.dumps(listed))
         return
     for name, entry in SEARCHERS.items():
-        click.echo(f"{name}: {entry.summary} ({entry.paper})")
+        click.echo(f"{name} ({entry.kind}): {entry.summary} ({entry.paper})")
         for key, _, default, text in entry.parameters():
             click.echo(f"  {key} = {default}: {text}")
 

@@ -62,7 +62,9 @@ class Search:
             raise ArchsweepError(f"{table.path} has no training times; use --pool inline or ray, and --trials")
         self.identity = config.identity(table.fingerprint)
         self.space = CellSpace(None if len(table) == len(CellSpace()) else table.cells)
-        self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters)
+        self.searcher = make_searcher(
+            config.searcher.name, self.space, config.searcher.parameters, self._evaluator.budgets
+        )
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(self._evaluator.best)
         self.state = State()

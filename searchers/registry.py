@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from difflib import get_close_matches
+from enum import StrEnum
+from importlib import import_module
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -12,31 +14,100 @@ from pydantic import ConfigDict, ValidationError, create_model
 from nas.errors import ArchsweepError
 from nas.space import CellSpace
 from searchers.base import Searcher
-from searchers.evolution import Evolution
-from searchers.random_search import RandomSearch
+
+
+class Kind(StrEnum):
+    """What a searcher builds on."""
+
+    RANDOM = "random"
+    LOCAL = "local"
+    EVOLUTION = "evolution"
+    POLICY = "policy gradient"
+    MODEL = "model"
+    FIDELITY = "multi-fidelity"
+    GOALS = "multi-objective"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A searcher class, one line on what it does, and its paper."""
+    """Where a searcher class is ("module:class", imported when first used), its kind, one line on it, its paper."""
 
-    make: type[Any]
+    where: str
+    kind: Kind
     summary: str
     paper: str
+
+    @property
+    def make(self) -> type[Any]:
+        module, _, name = self.where.partition(":")
+        made: type[Any] = getattr(import_module(module), name)
+        return made
 
     def parameters(self) -> list[tuple[str, str, Any, str]]:
         """(name, type, default, help) of every parameter."""
         hints = get_type_hints(self.make)
         return [
-            (f.name, getattr(hints[f.name], "__name__", str(hints[f.name])), f.default, f.metadata["help"])
+            (f.name, getattr(hints[f.name], "__name__", str(hints[f.name])), _default(f), f.metadata["help"])
             for f in fields(self.make)
-            if f.default is not MISSING
+            if _default(f) is not MISSING
         ]
 
 
+def _default(parameter: Field[Any]) -> Any:
+    return parameter.default if parameter.default_factory is MISSING else parameter.default_factory()
+
+
 SEARCHERS: Mapping[str, Entry] = {
-    "random": Entry(RandomSearch, "independent random cells", "Bergstra and Bengio, 2012"),
-    "evolution": Entry(Evolution, "regularized (aging) evolution, two published variants", "Real et al., 2019"),
+    "random": Entry(
+        "searchers.random_search:RandomSearch", Kind.RANDOM, "independent random cells", "Bergstra and Bengio, 2012"
+    ),
+    "evolution": Entry(
+        "searchers.evolution:Evolution",
+        Kind.EVOLUTION,
+        "regularized (aging) evolution, two published variants",
+        "Real et al., 2019",
+    ),
+    "local": Entry(
+        "searchers.local_search:LocalSearch",
+        Kind.LOCAL,
+        "walks to better neighbours, restarts at minima",
+        "White et al., 2021",
+    ),
+    "reinforce": Entry(
+        "searchers.reinforce:Reinforce",
+        Kind.POLICY,
+        "policy gradient on independent logits",
+        "Ying et al., 2019; Williams, 1992",
+    ),
+    "bananas": Entry(
+        "searchers.bananas:Bananas", Kind.MODEL, "ensemble, path encoding, Thompson sampling", "White et al., 2021"
+    ),
+    "npenas": Entry(
+        "searchers.npenas:Npenas", Kind.MODEL, "evolution whose mutants a predictor thins out", "Wei et al., 2022"
+    ),
+    "weaknas": Entry(
+        "searchers.weaknas:WeakNas", Kind.MODEL, "weak predictors that rank the whole space", "Wu et al., 2021"
+    ),
+    "nsga2": Entry(
+        "searchers.nsga2:Nsga2", Kind.GOALS, "a front of accuracy against what a network costs", "Deb et al., 2002"
+    ),
+    "halving": Entry(
+        "searchers.successive_halving:SuccessiveHalving",
+        Kind.FIDELITY,
+        "successive halving, asynchronous (ASHA) or synchronous",
+        "Li et al., 2020; Jamieson and Talwalkar, 2016",
+    ),
+    "hyperband": Entry(
+        "searchers.hyperband:Hyperband", Kind.FIDELITY, "brackets of successive halving in turn", "Li et al., 2018"
+    ),
+    "bohb": Entry("searchers.bohb:Bohb", Kind.FIDELITY, "Hyperband with a density model", "Falkner et al., 2018"),
+    "dehb": Entry("searchers.dehb:Dehb", Kind.FIDELITY, "Hyperband with differential evolution", "Awad et al., 2021"),
+    "optuna": Entry(
+        "searchers.optuna_search:OptunaSearch",
+        Kind.MODEL,
+        "any sampler of Optuna, TPE by default, on vectors",
+        "Akiba et al., 2019; Bergstra et al., 2011",
+    ),
 }
 
 
@@ -47,18 +118,27 @@ def unknown(kind: str, name: str, known: Mapping[str, Any]) -> ArchsweepError:
     return ArchsweepError(f"unknown {kind} {name!r}; {hint}")
 
 
-def make_searcher(name: str, space: CellSpace, parameters: Mapping[str, Any]) -> Searcher:
-    """The searcher of this name. Raises `ArchsweepError` on an unknown name, parameter or value."""
+def make_searcher(
+    name: str, space: CellSpace, parameters: Mapping[str, Any], budgets: tuple[int, ...] = ()
+) -> Searcher:
+    """The searcher of this name. Raises `ArchsweepError` on an unknown name, parameter or value.
+
+    budgets: epochs at which cells can be trained, ascending; the default of a multi-fidelity searcher's ``budgets``.
+    """
     if name not in SEARCHERS:
         raise unknown("searcher", name, SEARCHERS)
     entry = SEARCHERS[name]
     known = {parameter: default for parameter, _, default, _ in entry.parameters()}
+    if budgets and "budgets" in known:
+        known["budgets"] = budgets
     for parameter in parameters:
         if parameter not in known:
             raise unknown(f"parameter of searcher {name!r}:", parameter, known)
     hints = get_type_hints(entry.make)
     model = create_model(  # type: ignore[call-overload]  # fields made from another class
-        name, __config__=ConfigDict(extra="forbid"), **{key: (hints[key], default) for key, default in known.items()}
+        name,
+        __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True),  # a sampler object, say
+        **{key: (hints[key], default) for key, default in known.items()},
     )
     try:
         searcher: Searcher = entry.make(space, **dict(model(**parameters)))

@@ -26,7 +26,7 @@ ADAPTERS = {
     "click": {"orchestrator/cli.py", "orchestrator/commands_train.py"},
     "rich": {"orchestrator/cli.py", "orchestrator/commands_train.py", "orchestrator/progress.py"},
     "safetensors": {"workers/checkpoint.py"},
-    "sklearn": {"workers/datasets.py"},
+    "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
         "orchestrator/commands_train.py",
         "workers/checkpoint.py",

@@ -40,13 +40,14 @@ class TableEvaluator:
     """Looks trials up. Raises `DataError` if the table cannot serve the objective at all.
 
     best: the highest mean test accuracy in the table at its largest budget, what regret is counted from; None if the
-    table has no test accuracy.
+    table has no test accuracy. budgets: epochs at which a trial can be trained, up to the objective's.
     """
 
     def __init__(self, table: Table, objective: Objective) -> None:
         self.table, self.objective = table, objective
         self.epochs = table.budgets[-1] if objective.epochs is None else objective.epochs
         budget = table.budget_index(self.epochs)
+        self.budgets = table.budgets[: budget + 1]
         if isinstance(objective.repeat, int) and not 0 <= objective.repeat < table.repeats:
             raise DataError(f"{table.path} has repeats 0 to {table.repeats - 1}; got repeat {objective.repeat}")
         if np.isnan(table.metric(objective.metric)[:, budget]).all():

@@ -1,0 +1,125 @@
+"""What searchers with a model share: the trials told, the model fitted on the first so many, mutants of the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from nas.cell import Cell
+from nas.space import CellSpace
+from nas.trial import Proposal, Trial
+from surrogate.base import Predictor
+
+UNSEEN_ATTEMPTS = 100
+GROWTH = 20
+
+
+@dataclass
+class Learned:
+    """The unique cells told, their objectives, and a model fitted when ``initial`` are told, then at every ``every``.
+
+    Once that is less than 1/GROWTH of them, it is fitted when they have grown by that share, so that fitting costs
+    O(n log n) in all. A model is a function of the cells told when it was due, and seeded by their number.
+    """
+
+    make: Callable[[], Predictor]
+    initial: int
+    every: int
+    cells: list[Cell] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    known: set[int] = field(default_factory=set)
+    fitted: int = 0
+    _due: int = 0
+    _model: Predictor | None = None
+
+    def __post_init__(self) -> None:
+        if self.initial < 2 or self.every < 1:
+            raise ValueError(f"initial must be at least 2 and batch at least 1, got {self.initial} and {self.every}")
+        self._due = self.initial
+
+    def tell(self, trial: Trial) -> None:
+        """The first result of every cell counts; failed cells are only known."""
+        key = trial.proposal.cell.key
+        if trial.result is not None and key not in self.known:
+            self.cells.append(trial.proposal.cell)
+            self.values.append(trial.result.objective)
+            if len(self.cells) == self._due:
+                self.fitted, self._model = self._due, None
+                self._due += max(self.every, self._due // GROWTH)
+        self.known.add(key)
+
+    def model(self) -> Predictor | None:
+        """The model that is due, fitted now if need be; None as long as too little was told."""
+        if self.fitted and self._model is None:
+            self._model = self.make()
+            keys = np.array([cell.key for cell in self.cells[: self.fitted]])
+            self._model.fit(keys, np.array(self.values[: self.fitted]), self.fitted)
+        return self._model
+
+    def best(self, count: int) -> list[Cell]:
+        """The best cells of those that the model was fitted on, best first."""
+        order = np.argsort(-np.array(self.values[: self.fitted]), kind="stable")[:count]
+        return [self.cells[i] for i in order]
+
+
+@dataclass
+class Candidates:
+    """Mutants of the best cells, drawn anew with every model, and what it predicts of them.
+
+    parents mutants are drawn of in turn, ``count`` in all.
+    """
+
+    space: CellSpace
+    learned: Learned
+    count: int
+    parents: int
+    _fitted: int = 0
+    _cells: list[Cell] = field(default_factory=list)
+    _mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    _std: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.parents < 1:
+            raise ValueError(f"candidates and parents must be at least 1, got {self.count} and {self.parents}")
+
+    def unseen(
+        self, pending: Collection[Proposal], rng: Generator
+    ) -> tuple[list[Cell], NDArray[np.float64], NDArray[np.float64]]:
+        """Candidates neither told nor pending, their means and standard deviations; none before there is a model."""
+        model = self.learned.model()
+        if model is None:
+            return [], self._mean, self._std
+        if self._fitted != self.learned.fitted:
+            self._fitted = self.learned.fitted
+            self._cells = self._mutants(np.random.default_rng(self._fitted))
+            self._mean, self._std = model.predict(_keys(self._cells))
+        taken = {proposal.cell.key for proposal in pending} | self.learned.known
+        chosen = [i for i, cell in enumerate(self._cells) if cell.key not in taken]
+        if chosen:
+            return [self._cells[i] for i in chosen], self._mean[chosen], self._std[chosen]
+        # More was asked with this model than it had candidates: these are for this ask only.
+        fresh = [cell for cell in self._mutants(rng) if cell.key not in taken]
+        return (fresh, *model.predict(_keys(fresh))) if fresh else ([], self._mean[:0], self._std[:0])
+
+    def _mutants(self, rng: Generator) -> list[Cell]:
+        parents = self.learned.best(self.parents)
+        mutants = (self.space.mutate(parents[i % len(parents)], rng) for i in range(self.count))
+        return list({cell.key: cell for cell in mutants}.values())
+
+
+def unseen_sample(space: CellSpace, known: set[int], pending: Collection[Proposal], rng: Generator) -> Cell:
+    """A cell drawn uniformly, one that is neither known nor pending unless such cells are hard to find."""
+    in_flight = {proposal.cell.key for proposal in pending}
+    for _ in range(UNSEEN_ATTEMPTS):
+        cell = space.sample(rng)
+        if cell.key not in known and cell.key not in in_flight:
+            break
+    return cell
+
+
+def _keys(cells: Sequence[Cell]) -> NDArray[np.int64]:
+    return np.array([cell.key for cell in cells], np.int64)

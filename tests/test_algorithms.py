@@ -1,0 +1,250 @@
+"""What single searchers claim beyond the contract of all."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from nas.cell import Cell
+from nas.errors import ArchsweepError
+from nas.network import cost
+from nas.space import CellSpace
+from nas.table import Table
+from nas.trial import Proposal, Result, Trial
+from orchestrator.loop import Streams
+from searchers.base import Searcher
+from searchers.brackets import hyperband_shapes
+from searchers.learned import Learned
+from searchers.local_search import LocalSearch
+from searchers.nsga2 import Nsga2, crowding, fronts, ranked
+from searchers.registry import make_searcher
+from searchers.reinforce import Reinforce
+from surrogate.ensemble import Ensemble, Model
+from workers.table import Objective, TableEvaluator
+
+SPACE = CellSpace()
+
+
+def smooth(cell: Cell) -> float:
+    """Fewer operations 3x3 and fewer edges are better."""
+    return 1 / (1 + 3 * cell.operations.count("conv3x3-bn-relu") + cell.edges)
+
+
+def outcome(number: int, proposal: Proposal, objective: float | None) -> Trial:
+    trial = Trial(number, proposal, 0, 0, 0.0)
+    return trial.failed("", 0, 1) if objective is None else trial.succeeded(Result(objective, 1.0), 0, 1)
+
+
+def search(searcher: Searcher, trials: int, workers: int = 1, seed: int = 0) -> list[Proposal]:
+    streams, asked, pending = Streams(seed), [], []
+    for number in range(trials):
+        asked.append(searcher.ask(pending, streams(number)))
+        pending.append(asked[-1])
+        if len(pending) == workers:
+            proposal = pending.pop(0)
+            searcher.tell(outcome(number, proposal, smooth(proposal.cell)))
+    return asked
+
+
+@pytest.mark.parametrize("name", ["local", "reinforce", "bananas", "npenas", "weaknas", "dehb", "bohb"])
+def test_better_than_random_where_there_is_something_to_learn(name: str) -> None:
+    parameters = {
+        "local": {"starts": 2},
+        "reinforce": {"learning_rate": 5.0},
+        "bananas": {"model": "trees", "members": 2},
+        "npenas": {"members": 1},
+        "weaknas": {"initial": 60, "batch": 100},
+    }
+    asked = search(make_searcher(name, SPACE, parameters.get(name, {})), 200)
+    drawn = search(make_searcher("random", SPACE, {}), 200)
+    late = [smooth(proposal.cell) for proposal in asked[100:]]
+    assert np.mean(late) > 1.25 * np.mean([smooth(proposal.cell) for proposal in drawn])
+
+
+def test_local_search_stops_at_minima_only() -> None:
+    """Where it starts anew, every neighbour of the best cell of the walk is known and none is better."""
+    searcher = LocalSearch(CellSpace(range(91)), starts=1)
+    known: dict[int, float] = {}
+    streams, walk, minima = Streams(0), [], 0
+    for number in range(200):
+        proposal = searcher.ask([], streams(number))
+        if proposal.provenance["by"] == "start" and walk:
+            top = max(walk, key=smooth)
+            while better := [n for n in searcher.space.neighbours(top) if known.get(n.key, 0.0) > smooth(top)]:
+                top = better[0]  # known before, so walked to without a trial
+            assert all(cell.key in known for cell in searcher.space.neighbours(top))
+            walk, minima = [], minima + 1
+        walk.append(proposal.cell)
+        known[proposal.cell.key] = smooth(proposal.cell)
+        searcher.tell(outcome(number, proposal, smooth(proposal.cell)))
+    assert minima > 2
+
+
+def test_reinforce_makes_a_good_choice_likelier_and_a_bad_one_less_likely() -> None:
+    searcher = Reinforce(SPACE, learning_rate=0.5)
+    first, second = (SPACE.sample(np.random.default_rng(seed)) for seed in (1, 2))
+    searcher.tell(outcome(0, Proposal(first), 0.5))
+    assert not searcher._edges.any()  # at the baseline there is nothing to learn
+    searcher.tell(outcome(1, Proposal(second), 0.9))
+    present = [bool(second.frame >> bit & 1) for bit in range(21)]
+    assert ((searcher._edges[:, 1] > searcher._edges[:, 0]) == present).all()
+
+
+def test_a_model_is_due_at_told_counts_that_grow_with_the_search() -> None:
+    learned = Learned(lambda: Ensemble(Model.TREES, 1), initial=10, every=10)
+    due = set()
+    for number in range(600):
+        learned.tell(outcome(number, Proposal(Cell.numbered(number * 7)), 0.9))
+        due.add(learned.fitted)
+    assert sorted(due)[:22] == [*range(0, 201, 10), 210]
+    assert len(due) < 50
+
+
+def test_failed_and_repeated_cells_do_not_teach_a_model() -> None:
+    learned = Learned(lambda: Ensemble(Model.TREES, 1), initial=2, every=1)
+    learned.tell(outcome(0, Proposal(Cell.numbered(5)), 0.9))
+    learned.tell(outcome(1, Proposal(Cell.numbered(5)), 0.1))
+    learned.tell(outcome(2, Proposal(Cell.numbered(6)), None))
+    assert learned.values == [0.9]
+    assert learned.known == {5, 6}
+    assert learned.model() is None
+
+
+@pytest.mark.parametrize("model", Model)
+def test_an_ensemble_predicts_what_it_can_and_says_where_it_is_sure(model: Model) -> None:
+    cells = np.random.default_rng(0).permutation(len(SPACE))[:400]
+    accuracies = np.array([0.9 + 0.05 * smooth(Cell.numbered(int(cell))) for cell in cells])
+    ensemble = Ensemble(model, 3)
+    ensemble.fit(cells[:200], accuracies[:200], seed=1)
+    mean, std = ensemble.predict(cells[200:])
+    assert np.corrcoef(mean, accuracies[200:])[0, 1] > 0.7
+    assert (std >= 0).all()
+    again = Ensemble(model, 3)
+    again.fit(cells[:200], accuracies[:200], seed=1)
+    assert (again.predict(cells[200:])[0] == mean).all()
+
+
+def test_fronts_are_what_domination_says() -> None:
+    values = np.random.default_rng(0).random((60, 3)).round(1)
+    found = fronts(values)
+    assert sorted(i for front in found for i in front) == list(range(60))
+
+    def dominates(a: int, b: int) -> bool:
+        return bool((values[a] >= values[b]).all() and (values[a] > values[b]).any())
+
+    for level, front in enumerate(found):
+        later = [i for rest in found[level:] for i in rest]
+        assert not any(dominates(a, b) for a in later for b in front)
+        if level:
+            assert all(any(dominates(a, b) for a in found[level - 1]) for b in front)
+
+
+def test_crowding_prefers_the_ends_and_the_lonely() -> None:
+    values = np.array([[0.0, 1.0], [0.1, 0.9], [0.5, 0.5], [1.0, 0.0]])
+    assert np.isinf(crowding(values)[[0, 3]]).all()
+    assert ranked(values) == [0, 3, 2, 1]
+
+
+def test_nsga2_finds_a_better_front_than_random_search() -> None:
+    def value(cell: Cell) -> tuple[float, float]:
+        return smooth(cell), -float(cost(cell).parameters)
+
+    covered = {}
+    for name, searcher in (
+        ("nsga2", Nsga2(SPACE, goals=make_goals(), population=20)),
+        ("random", make_searcher("random", SPACE, {})),
+    ):
+        asked = search(searcher, 400)
+        covered[name] = np.sort([value(proposal.cell)[0] for proposal in asked])[-40:].mean()
+    assert covered["nsga2"] > covered["random"]
+
+
+def make_goals() -> tuple:
+    searcher = make_searcher("nsga2", SPACE, {"goals": ["accuracy", "parameters"]})
+    assert isinstance(searcher, Nsga2)
+    return searcher.goals
+
+
+def test_the_front_is_not_dominated() -> None:
+    searcher = Nsga2(SPACE, population=10)
+    search(searcher, 35)
+    front = searcher.front()
+    assert front
+    assert len(fronts(np.array([values for _, values in front]))) == 1
+
+
+def test_hyperband_runs_the_published_brackets() -> None:
+    """Table 1 of Li et al. (R = 81, eta = 3) and the table's four budgets."""
+    assert hyperband_shapes(5, 3) == [
+        (0, [81, 27, 9, 3, 1]),
+        (1, [34, 11, 3, 1]),
+        (2, [15, 5, 1]),
+        (3, [8, 2]),
+        (4, [5]),
+    ]
+    assert hyperband_shapes(4, 3) == [(0, [27, 9, 3, 1]), (1, [12, 4, 1]), (2, [6, 2]), (3, [4])]
+
+
+@pytest.mark.parametrize("name", ["hyperband", "bohb", "dehb"])
+@pytest.mark.parametrize("workers", [1, 8])
+def test_brackets_are_filled_in_turn(name: str, workers: int) -> None:
+    asked = search(make_searcher(name, SPACE, {}), 3 * 69, workers)
+    places = Counter((p.provenance["bracket"], p.provenance["rung"], p.epochs) for p in asked)
+    assert places[0, 0, 4] == 27
+    assert places[0, 3, 108] == 1
+    assert places[1, 0, 12] == 12
+    assert places[3, 0, 108] == 4
+    assert places[4, 0, 4] == 27
+    promoted = [p for p in asked if p.provenance["by"] == "promotion"]
+    assert promoted
+    lower = {(p.provenance["bracket"], p.provenance["rung"], p.cell.key) for p in asked}
+    assert all((p.provenance["bracket"], p.provenance["rung"] - 1, p.cell.key) in lower for p in promoted)
+
+
+def test_the_best_third_of_a_complete_rung_goes_up() -> None:
+    asked = search(make_searcher("halving", SPACE, {"promotion": "synchronous"}), 40)
+    first = sorted(asked[:27], key=lambda p: -smooth(p.cell))
+    assert sorted(smooth(p.cell) for p in asked[27:36]) == sorted(smooth(p.cell) for p in first[:9])
+    assert asked[39].epochs == 108
+
+
+@pytest.mark.parametrize("workers", [1, 16])
+def test_asha_promotes_about_one_in_eta_and_none_twice(workers: int) -> None:
+    asked = search(make_searcher("halving", SPACE, {"eta": 3.0}), 400, workers)
+    count = Counter(p.epochs for p in asked)
+    # What went up early may have fallen out of the best third since.
+    assert count[12] <= 1.3 * count[4] / 3
+    assert count[36] <= 1.3 * count[12] / 3
+    assert count[108] >= 1
+    ups = [(p.epochs, p.cell.key) for p in asked if p.epochs != 4]
+    assert len(set(ups)) == len(ups)
+
+
+def test_budgets_come_from_the_table(small_table, data) -> None:
+    evaluator = TableEvaluator(Table(small_table), Objective(epochs=36))
+    searcher = make_searcher("hyperband", SPACE, {}, evaluator.budgets)
+    assert {p.epochs for p in search(searcher, 30)} == {4, 12, 36}
+    chosen = make_searcher("hyperband", SPACE, {"budgets": [12, 36]}, evaluator.budgets)
+    assert {p.epochs for p in search(chosen, 30)} == {12, 36}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("local", {"starts": 0}, "starts must be at least 1"),
+        ("reinforce", {"momentum": 1.0}, "momentum in"),
+        ("bananas", {"initial": 1}, "initial must be at least 2"),
+        ("npenas", {"candidates": 0}, "candidates and parents"),
+        ("weaknas", {"top": 0}, "top must be at least 1"),
+        ("nsga2", {"population": 1}, "population must be at least 2"),
+        ("nsga2", {"goals": ["speed"]}, "goals"),
+        ("hyperband", {"budgets": [12, 4]}, "must be positive and ascend"),
+        ("dehb", {"eta": 1.0}, "eta must be above 1"),
+        ("bohb", {"random_share": 2.0}, "random_share"),
+    ],
+)
+def test_wrong_parameters_are_named(name: str, parameters: dict, message: str) -> None:
+    with pytest.raises(ArchsweepError, match=message):
+        make_searcher(name, SPACE, parameters)
