@@ -333,7 +333,7 @@ def test_the_searchers_are_listed_with_their_parameters(
     assert called("searchers", monkeypatch) == 0
     said = capsys.readouterr().out
     for name, entry in SEARCHERS.items():
-        assert f"{name}: {entry.summary} ({entry.paper})" in said
+        assert f"{name} ({entry.kind}): {entry.summary} ({entry.paper})" in said
         assert all(f"  {parameter} = " in said for parameter, *_ in entry.parameters())
 
 
