@@ -29,7 +29,7 @@ SPACE = CellSpace()
 
 def smooth(cell: Cell) -> float:
     """Fewer operations 3x3 and fewer edges are better."""
-    return 1 / (1 + 3 * cell.operations.count("conv3x3-bn-relu") + cell.edges)
+    return 1 / (1 + 3 * cell.pruned.operations.count("conv3x3-bn-relu") + cell.edges)
 
 
 def outcome(number: int, proposal: Proposal, objective: float | None) -> Trial:
