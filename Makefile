@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TABLE ?=
+ARGS ?=
 
 .PHONY: test demo lint types bench slow clean
 
@@ -28,8 +29,13 @@ bench: $(VENV)/.ready
 	$(BIN)/pytest benchmarks --benchmark-only -m ''
 
 demo: $(VENV)/.ready
-	@test -n "$(TABLE)" || { echo 'usage: make demo TABLE=FILE, a NAS-Bench-101 file (TFRecord, Parquet, CSV) or an archsweep table' >&2; exit 2; }
-	$(BIN)/archsweep demo "$(TABLE)"
+	@test -f "$(TABLE)" || { echo 'usage: make demo TABLE=FILE [ARGS="--objective test"], FILE in the published TFRecord format, Parquet, CSV, or an archsweep table' >&2; exit 2; }
+	@case "$(TABLE)" in \
+	  *.tfrecord|*.parquet|*.csv) table="runs/demo/$$(basename "$(TABLE)").arrow"; mkdir -p runs/demo; \
+	    test "$$table" -nt "$(TABLE)" || $(BIN)/archsweep table import "$(TABLE)" "$$table" || exit 2;; \
+	  *) table="$(TABLE)";; \
+	esac; \
+	$(BIN)/archsweep search examples/demo.toml --table "$$table" --out "runs/demo/$$(basename "$$table" .arrow)-search" $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

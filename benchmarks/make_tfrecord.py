@@ -47,7 +47,10 @@ def _records(cells: int | None) -> Iterator[bytes]:
     assert np.array_equal(trainings["repeat"].to_numpy()[:rows], np.tile(np.arange(REPEATS), len(names)))
     heads = zip(*(names[name].to_pylist() for name in names.column_names), strict=True)
     values = zip(
-        *(trainings[name].to_numpy()[:rows].tolist() for name in ("trainable_parameters", "test_accuracy", "training_time")),
+        *(
+            trainings[name].to_numpy()[:rows].tolist()
+            for name in ("trainable_parameters", "test_accuracy", "training_time")
+        ),
         strict=True,
     )
     for module_hash, adjacency, operations in heads:

@@ -2,9 +2,9 @@
 
     python benchmarks/reference_reader.py FILE.tfrecord
 
-Written from the file format, not from that reader's code. It does what a reader of that shape has to do: check a record's
-checksum, parse its JSON, base64 and protobuf message, turn the adjacency into an array, and file the numbers in
-dictionaries by hash and epochs. It needs no TensorFlow, which makes it the faster of the two: Google's takes 54 s for
+Written from the file format, not from that reader's code. It does what a reader of that shape has to do: check a
+record's checksum, parse its JSON, base64 and protobuf message, turn the adjacency into an array, and file the numbers
+in dictionaries by hash and epochs. It needs no TensorFlow, so it is the faster of the two: Google's takes 54 s for
 423,624 cells x 3 runs on the development machine.
 """
 

@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from nas.catalogue import LABELS, catalogue
 from nas.errors import InvalidCellError
 from nas.graph import (
+    EDGE_SPOTS,
     EDGES,
+    FRAMES,
     INPUT,
     INTERIOR,
     MAX_EDGES,
@@ -50,9 +52,13 @@ class Cell:
     key: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.labels not in LABEL_CODE or not 0 <= self.frame < FRAMES:
+            raise InvalidCellError(
+                f"a cell has a frame below 2**{EDGE_SPOTS} and at most {INTERIOR} labels below {LABELS}"
+            )
         if self.frame & UNUSED[len(self.labels)]:
             raise InvalidCellError(f"the cell has edges at a vertex without an operation; it has {len(self.labels)}")
-        key = catalogue().number(self.frame, label_code(self.labels))
+        key = catalogue().number(self.frame, LABEL_CODE[self.labels])
         if key < 0:
             raise InvalidCellError(_what_is_wrong(self.frame))
         object.__setattr__(self, "key", key)
@@ -68,7 +74,7 @@ class Cell:
         if size > MAX_VERTICES:
             raise InvalidCellError(f"the cell has {size} vertices; the space allows {MAX_VERTICES}")
         native = sum(1 << edge_bit(x, y) for x, y in EDGES if y < size and array[x, y])
-        return cls(from_native(native, size), _labels_for(size, ",".join(map(str, operations))))
+        return cls(from_native(native, size), _sized(size, _labels(list(operations))))
 
     @classmethod
     def numbered(cls, number: int) -> Cell:
@@ -87,15 +93,15 @@ class Cell:
         if isinstance(value, str | bytes):
             try:
                 value = json.loads(value)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InvalidCellError(f"the cell is not JSON ({error}); expected {EXAMPLE}") from None
         match value:
             case {"adjacency": str() as bits, "operations": str() as operations, **rest} if not rest:
                 frame, size = frame_of(bits)
-                return cls(frame, _labels_for(size, operations))
-            case {"matrix": list() as matrix, "ops": list() as ops, **rest} if not rest:
+                return cls(frame, _sized(size, labels_of(operations)))
+            case {"matrix": list() as matrix, "ops": list() as ops, **rest} if not rest and _are_rows(matrix):
                 return cls.of(matrix, ops)
-        raise InvalidCellError(f"not a cell: {str(value)[:80]}; expected {EXAMPLE}")
+        raise InvalidCellError(f"not a cell: {_shown(value)}; expected {EXAMPLE}")
 
     def to_json(self) -> dict[str, str]:
         """The first form of `from_json`."""
@@ -135,7 +141,7 @@ class Cell:
     @property
     def label_code(self) -> int:
         """The operations of `padded` as one number, base 3, the first one most significant."""
-        return label_code(self.labels)
+        return LABEL_CODE[self.labels]
 
     @property
     def module_hash(self) -> str:
@@ -155,6 +161,13 @@ UNUSED = tuple(
 
 LABELS_OF_CODE = tuple(tuple(product(range(LABELS), repeat=interior)) for interior in range(INTERIOR + 1))
 """The labels of every base-3 code, by the number of operations."""
+
+LABEL_CODE: dict[tuple[int, ...], int] = {
+    labels: code * LABELS ** (INTERIOR - interior)
+    for interior, codes in enumerate(LABELS_OF_CODE)
+    for code, labels in enumerate(codes)
+}
+"""`label_code` of all labels that a cell can have."""
 
 
 def _what_is_wrong(frame: int) -> str:
@@ -182,7 +195,7 @@ def frame_of(adjacency: str) -> tuple[int, int]:
     """
     size = isqrt(len(adjacency))
     if size * size != len(adjacency) or adjacency.strip("01") or size < 2:
-        raise InvalidCellError(f"adjacency must be a square number of 0s and 1s, got {adjacency[:60]!r}")
+        raise InvalidCellError(f"adjacency must be a square number of 0s and 1s, got {_shown(adjacency)}")
     if size > MAX_VERTICES:
         raise InvalidCellError(f"the cell has {size} vertices; the space allows {MAX_VERTICES}")
     frame = 0
@@ -198,20 +211,43 @@ def frame_of(adjacency: str) -> tuple[int, int]:
 @lru_cache(maxsize=1 << 10)
 def labels_of(operations: str) -> tuple[int, ...]:
     """The labels of a comma-separated list of operations, input and output included. Raises `InvalidCellError`."""
-    first, *interior, last = operations.split(",") if "," in operations else ("", "")
+    return _labels(operations.split(","))
+
+
+def _labels(operations: Sequence[str]) -> tuple[int, ...]:
+    if len(operations) < 2 or not all(isinstance(operation, str) for operation in operations):
+        raise InvalidCellError(f"operations must be at least two names, got {_shown(operations)}")
+    first, *interior, last = operations
     if first != INPUT or last != OUTPUT:
-        raise InvalidCellError(f"operations must start with '{INPUT}' and end with '{OUTPUT}', got {operations[:80]!r}")
+        raise InvalidCellError(
+            f"operations must start with '{INPUT}' and end with '{OUTPUT}', got {_shown(operations)}"
+        )
+    if len(interior) > INTERIOR:
+        raise InvalidCellError(f"there are {len(operations)} operations; the space allows {MAX_VERTICES}")
     for operation in interior:
         if operation not in OPERATIONS:
-            raise InvalidCellError(f"unknown operation {operation!r}; choose from {', '.join(OPERATIONS)}")
+            raise InvalidCellError(f"unknown operation {_shown(operation)}; choose from {', '.join(OPERATIONS)}")
     return tuple(OPERATIONS.index(operation) for operation in interior)
 
 
-def _labels_for(size: int, operations: str) -> tuple[int, ...]:
-    labels = labels_of(operations)
+def _sized(size: int, labels: tuple[int, ...]) -> tuple[int, ...]:
     if len(labels) != size - 2:
         raise InvalidCellError(f"the matrix has {size} vertices but there are {len(labels) + 2} operations")
     return labels
+
+
+def _are_rows(matrix: list[Any]) -> bool:
+    """Whether this is lists of numbers; numpy would make other JSON values into an array too, of any size."""
+    return all(isinstance(row, list) and all(isinstance(value, int | float) for value in row) for row in matrix)
+
+
+def _shown(value: Any) -> str:
+    """A value in one short line of a message, whatever it is."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists in lists in lists
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 BIT_OF_POSITION: dict[int, list[int | None]] = {

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EISDIR
 from pathlib import Path
 
 from nas.errors import DataError
@@ -15,9 +16,11 @@ from nas.errors import DataError
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; renames it onto ``path`` on success and removes it on any failure."""
     try:
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a folder")
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}; choose a folder that exists and is writable") from None
+        raise DataError(f"cannot write {path}: {error.strerror}; choose a file in a folder that is writable") from None
     os.close(descriptor)
     temporary = Path(name)
     try:

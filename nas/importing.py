@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nas import longformat, tfrecord
 from nas.errors import DataError
+from nas.files import replacing
 from nas.records import Progress, assemble
 from nas.table import Table, TableData, write
 
@@ -30,5 +31,6 @@ def import_table(source: Path, out: Path, progress: Progress = lambda *_: None) 
     """Reads a source and writes its table, whole or not at all. Raises `DataError`."""
     if out.exists() and source.exists() and out.samefile(source):
         raise DataError(f"{out} is the source itself; choose another file to write")
-    write(load(source, progress), out)
+    with replacing(out) as temporary:  # first of all, so that a folder that is not writable costs no minutes
+        write(load(source, progress), temporary)
     return Table(out)

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from nas.catalogue import catalogue
 from nas.cell import frame_of, label_code, labels_of
-from nas.errors import DataError, InvalidCellError
-from nas.graph import INTERIOR
+from nas.errors import DataError
 from nas.network import catalogue_costs
 from nas.records import Records
 from nas.table import METRICS
@@ -52,11 +51,17 @@ def read(path: Path) -> Records:
 def _load(path: Path) -> pa.Table:
     try:
         if path.suffix == ".csv":
-            return pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(column_types=TEXT))
-        return pa.parquet.read_table(path, partitioning=None)
+            table = pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(column_types=TEXT))
+        else:
+            table = pa.parquet.read_table(path, partitioning=None)
+        names = table.column_names  # decoded here, and may not be UTF-8
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}") from None
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{path} has more than one column {twice[0]}; keep one")
+    return table
 
 
 def _column(path: Path, table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
@@ -81,9 +86,9 @@ def _metric(path: Path, table: pa.Table, name: str) -> NDArray[np.float64]:
 
 
 def _hashes(path: Path, table: pa.Table) -> NDArray[np.uint8]:
-    column = table.column("module_hash")
     try:
-        raw = [bytes.fromhex(value) if isinstance(value, str) else bytes(value) for value in column.to_pylist()]
+        column = table["module_hash"].to_pylist()
+        raw = [value if isinstance(value, bytes) else bytes.fromhex(value) for value in column]
     except (ValueError, TypeError):
         raise DataError(f"{path}: column module_hash must hold 16 bytes or 32 hexadecimal digits a row") from None
     wrong = [row for row, value in enumerate(raw) if len(value) != 16]
@@ -111,8 +116,6 @@ def _cells(path: Path, table: pa.Table) -> NDArray[np.int32]:
 
 def _label_code_and_size(operations: str) -> tuple[int, int]:
     labels = labels_of(operations)
-    if len(labels) > INTERIOR:
-        raise InvalidCellError(f"there are {len(labels) + 2} operations; the space allows {INTERIOR + 2}")
     return label_code(labels), len(labels) + 2
 
 
@@ -125,10 +128,10 @@ def _parsed(
     encoded = column.combine_chunks().dictionary_encode()
     index = encoded.indices.to_numpy()
     parsed = []
-    for code, text in enumerate(encoded.dictionary.to_pylist()):
+    for code, text in enumerate(encoded.dictionary):
         try:
-            parsed.append(parse(text))
-        except InvalidCellError as error:
+            parsed.append(parse(text.as_py()))
+        except ValueError as error:  # an `InvalidCellError`, or bytes that are no UTF-8
             raise DataError(f"{path}: row {np.flatnonzero(index == code)[0]}: {error}") from None
     numbers = np.array(parsed, np.int64).reshape(-1, 2)[index]
     return numbers[:, 0], numbers[:, 1]

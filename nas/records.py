@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from nas.cell import Cell, module_hash
 from nas.errors import DataError
-from nas.table import METRICS, TableData
+from nas.table import MAX_REPEATS, METRICS, TableData
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, units done, units in all)."""
 
-ALWAYS_HASHED = 4_096
+ALWAYS_HASHED = 1_024
 """Claimed hashes are recomputed for at most so many cells, evenly spread: a hash takes longer than reading a record."""
 
 
@@ -87,11 +87,11 @@ def _repeats(records: Records, source: str, training: NDArray[np.int64]) -> NDAr
         ranks[order] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
         return ranks
     repeat = records.repeats.astype(np.int64)
-    outside = (repeat < 0) | (repeat >= 1_000)
+    outside = (repeat < 0) | (repeat >= MAX_REPEATS)
     if outside.any():
-        raise DataError(f"{source}: {_at(records, outside)} has a repeat outside 0 to 999")
+        raise DataError(f"{source}: {_at(records, outside)} has a repeat outside 0 to {MAX_REPEATS - 1}")
     again = np.ones(len(repeat), bool)
-    again[np.unique(training * 1_000 + repeat, return_index=True)[1]] = False
+    again[np.unique(training * MAX_REPEATS + repeat, return_index=True)[1]] = False
     if again.any():
         raise DataError(f"{source}: {_at(records, again)} gives the same cell, epochs and repeat as an earlier one")
     return repeat

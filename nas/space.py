@@ -33,9 +33,16 @@ class Encoding(StrEnum):
     C = "C"
 
     @property
+    def highest(self) -> list[int]:
+        """The highest value of every place in the part of the vector that describes edges; the lowest is 0."""
+        return {"A": [1] * EDGE_SPOTS, "B": [EDGE_SPOTS - 1] * MAX_EDGES, "C": [1] * EDGE_SPOTS + [MAX_EDGES]}[
+            self.value
+        ]
+
+    @property
     def edge_slots(self) -> int:
         """Length of the part of the vector that describes edges."""
-        return {"A": EDGE_SPOTS, "B": MAX_EDGES, "C": EDGE_SPOTS + 1}[self.value]
+        return len(self.highest)
 
 
 class CellSpace:
@@ -49,9 +56,12 @@ class CellSpace:
         self._catalogue = catalogue()
         self._members: NDArray[np.int32] | None = None
         if members is not None:
-            self._members = np.unique(np.asarray(members, np.int32))
-            if not self._members.size:
+            numbers = np.unique(np.asarray(members))
+            if not numbers.size:
                 raise ArchsweepError("the search space is empty; give it at least one cell")
+            if numbers.dtype.kind not in "iu" or numbers[0] < 0 or numbers[-1] >= CELLS:
+                raise ArchsweepError(f"the cells of a search space are numbers from 0 to {CELLS - 1}")
+            self._members = numbers.astype(np.int32)
             inside = np.zeros(CELLS, bool)
             inside[self._members] = True
             self._inside = inside.data
@@ -114,7 +124,8 @@ class CellSpace:
     def mutate_once(self, cell: Cell, rng: Generator) -> Cell:
         """Makes exactly one change, drawn uniformly from those that lead to another cell of the space.
 
-        A change flips one of 21 edges or replaces one of five operations. Source: Real et al., 2019 (arXiv:1802.01548),
+        A change flips one of 21 edges or replaces one of five operations. Without such a change, as from the cell of
+        one edge, it samples. Source: Real et al., 2019 (arXiv:1802.01548),
         applied to this space's edges and operations.
         """
         changes = list(self._changes(cell))
@@ -171,16 +182,12 @@ class CellSpace:
         return np.concatenate([edges, cell.padded.labels])
 
     def decode(self, vector: ArrayLike, encoding: Encoding) -> Cell:
-        """The cell of a vector, values rounded down to integers where integers are meant.
+        """The cell of a vector. An edge bit is rounded; positions, labels and the number of edges are rounded down.
 
         Raises `InvalidCellError` if the vector names no cell of the space, which is common: searchers that work on
         vectors must expect it.
         """
-        values = np.asarray(vector, np.float64)
-        if values.shape != (encoding.edge_slots + INTERIOR,) or not np.isfinite(values).all():
-            raise InvalidCellError(
-                f"encoding {encoding} takes {encoding.edge_slots + INTERIOR} finite numbers, got {values}"
-            )
+        values = _vector(vector, encoding)
         edges, labels = values[: encoding.edge_slots], values[encoding.edge_slots :].astype(int).tolist()
         match encoding:
             case Encoding.A:
@@ -188,10 +195,26 @@ class CellSpace:
             case Encoding.B:
                 bits = np.unique(edges.astype(int))
             case Encoding.C:
-                bits = np.argsort(-edges[:-1], kind="stable")[: max(0, int(edges[-1]))]
-        if not all(0 <= label < LABELS for label in labels) or not all(0 <= bit < EDGE_SPOTS for bit in bits):
-            raise InvalidCellError(f"encoding {encoding}: a value lies outside its range in {values}")
+                bits = np.argsort(-edges[:-1], kind="stable")[: int(edges[-1])]
         cell = self.find(sum(1 << int(bit) for bit in bits), labels)
         if cell is None:
             raise InvalidCellError("the vector's graph is not in the search space")
         return cell
+
+
+def _vector(vector: ArrayLike, encoding: Encoding) -> NDArray[np.float64]:
+    """The vector, every value in its range. Raises `InvalidCellError`."""
+    size = encoding.edge_slots + INTERIOR
+    try:
+        values = np.asarray(vector, np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidCellError(f"encoding {encoding} takes {size} numbers, got something else ({error})") from None
+    if values.shape != (size,):
+        raise InvalidCellError(f"encoding {encoding} takes {size} numbers, got shape {values.shape}")
+    highest = np.array([*encoding.highest, *[LABELS - 1] * INTERIOR])
+    values = np.where(highest > 1, np.floor(values), values)  # all but edge bits and weights are integers
+    outside = np.flatnonzero(~((values >= 0) & (values <= highest)))  # so that NaN is outside
+    if outside.size:
+        at = outside[0]
+        raise InvalidCellError(f"encoding {encoding}: value {at} is {values[at]}; expected 0 to {highest[at]}")
+    return values

@@ -38,6 +38,7 @@ METRICS = tuple(
 """The eight published metrics: accuracies as fractions, training time in seconds up to that point."""
 VERSION = 1
 METADATA = b"archsweep"
+MAX_REPEATS = 1_000
 BLANK = np.full(1, np.nan)
 
 
@@ -89,7 +90,9 @@ class Table:
             raise DataError(f"{self.path} is damaged: its cell numbers are not unique and in range; import it again")
         for name in self.names:
             width = self._batch.schema.field(name).type.list_size
-            if width != len(self.budgets) * self.repeats or self._batch.column(name).null_count:
+            column = self._batch.column(name)
+            nulls = column.null_count or column.flatten().null_count
+            if width != len(self.budgets) * self.repeats or nulls:
                 raise DataError(f"{self.path} is damaged: column {name} has another shape; import it again")
 
     def __len__(self) -> int:
@@ -233,24 +236,36 @@ def _open(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         about = json.loads((reader.schema.metadata or {})[METADATA])
+        if reader.num_record_batches != 1:
+            raise ValueError(f"it has {reader.num_record_batches} record batches, not one")
         batch = reader.get_batch(0)
         batch.validate()
+        names = batch.schema.names  # decoded here, and may not be UTF-8
     except FileNotFoundError:
         raise DataError(f"no table at {path}; make one with `archsweep table import SRC {path}`") from None
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} is no archsweep table ({reason}); make one with `archsweep table import`") from None
     if not isinstance(about, dict) or about.get("version") != VERSION:
         raise DataError(f"{path} has another table version than {VERSION}; import its source again")
     for name, kind in SCHEMA.items():
-        if name not in batch.schema.names or batch.schema.field(name).type != kind:
+        if names.count(name) != 1 or batch.schema.field(name).type != kind or batch[name].null_count:
             raise DataError(f"{path} is damaged: it lacks column {name} of type {kind}; import it again")
     budgets, repeats = about.get("budgets"), about.get("repeats")
-    whole = isinstance(budgets, list) and budgets and all(isinstance(b, int) and b > 0 for b in budgets)
+    whole = (
+        isinstance(budgets, list)
+        and budgets
+        and all(isinstance(budget, int) and budget > 0 for budget in budgets)
+        and sorted(set(budgets)) == budgets
+        and isinstance(repeats, int)
+        and 0 < repeats <= MAX_REPEATS
+    )
     named = all(isinstance(about.get(name), str) for name in ("source", "fingerprint"))
-    if not whole or not named or not isinstance(repeats, int) or repeats < 1:
+    if not whole or not named:
         raise DataError(f"{path} is damaged: its metadata is not what an import writes; import it again")
-    for name in set(METRICS) & set(batch.schema.names):
+    for name in [name for name in METRICS if name in names]:
+        if names.count(name) != 1:
+            raise DataError(f"{path} is damaged: it has column {name} twice; import it again")
         kind = batch.schema.field(name).type
         if not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float64():
             raise DataError(f"{path} is damaged: column {name} is {kind}; import it again")

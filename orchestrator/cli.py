@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import tomllib
 from collections.abc import Callable
@@ -30,15 +31,20 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = cli(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = FAILURE
     except click.ClickException as error:
         code = _complain(f"{error.format_message()} See `{_command(error)} --help`.")
     except ArchsweepError as error:
         code = _complain(str(error))
     except (KeyboardInterrupt, click.Abort):
-        code = _complain("interrupted; the same command goes on from here", INTERRUPTED)
+        code = _complain("interrupted; run the same command again to go on", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # e.g. `archsweep ... | head`
         code = FAILURE
+    except OSError as error:  # e.g. a disk that is full
+        code = _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
     sys.exit(code)
 
 
@@ -185,7 +191,12 @@ def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print them as one JSON object.")
 def searchers(as_json: bool) -> None:
-    """List the searchers with their parameters and papers."""
+    """List the searchers with their parameters and papers.
+
+    \b
+    For a program:
+      archsweep searchers --json
+    """
     from searchers.registry import SEARCHERS
 
     if as_json:
@@ -208,7 +219,14 @@ def searchers(as_json: bool) -> None:
 
 @cli.group()
 def table() -> None:
-    """Import a benchmark table and look into it."""
+    """Import a benchmark table and look into it.
+
+    \b
+    From the published file to one cell's trainings:
+      archsweep table import nasbench_only108.tfrecord nb101.arrow
+      archsweep table info nb101.arrow
+      archsweep table query nb101.arrow --hash 28cfc7874f6d200472e1a9dcd8650aa0
+    """
 
 
 @table.command("import")
@@ -219,6 +237,11 @@ def import_(source: Path, out: Path) -> None:
 
     SOURCE is the published NAS-Bench-101 TFRecord (any set of budgets), or trainings in the long format as Parquet or
     CSV: columns adjacency, operations, epochs, repeat, and any of the eight metrics.
+
+    \b
+    The published file, then a table of your own:
+      archsweep table import nasbench_only108.tfrecord nb101.arrow
+      archsweep table import trainings.parquet mine.arrow
     """
     from nas.importing import import_table
 
@@ -243,7 +266,13 @@ def _reporter(bar: Progress) -> Callable[[str, int, int], None]:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(file: Path, as_json: bool) -> None:
-    """Say what a table holds."""
+    """Say what a table holds: budgets, repeats, how much of each metric.
+
+    \b
+    For people, then for a program:
+      archsweep table info nb101.arrow
+      archsweep table info nb101.arrow --json
+    """
     import numpy as np
 
     from nas.table import METRICS, Table
@@ -279,14 +308,21 @@ def info(file: Path, as_json: bool) -> None:
 @click.option("--hash", "module_hash", metavar="MD5", help="The cell's module_hash.")
 @click.option("--cell", "cell_json", metavar="JSON", help="The cell as JSON, in either form of `Cell.from_json`.")
 def query(file: Path, module_hash: str | None, cell_json: str | None) -> None:
-    """Print everything that a table knows of one cell, as JSON."""
+    """Print everything that a table knows of one cell, as JSON.
+
+    \b
+    By name, then by what it is:
+      archsweep table query nb101.arrow --hash 28cfc7874f6d200472e1a9dcd8650aa0
+      archsweep table query nb101.arrow --cell \\
+        '{"adjacency": "010001000", "operations": "input,conv3x3-bn-relu,output"}'
+    """
     from nas.cell import Cell
     from nas.table import Table
 
     if (module_hash is None) == (cell_json is None):
         raise ArchsweepError("name one cell, with --hash MD5 or with --cell JSON")
     opened = Table(file)
-    row = opened.row(Cell.from_json(cell_json).key) if cell_json else opened.row_of_hash(module_hash or "")
+    row = opened.row(Cell.from_json(cell_json).key) if cell_json is not None else opened.row_of_hash(module_hash or "")
     if row < 0:
         raise DataError(f"{file} does not hold cell {module_hash or cell_json}")
     click.echo(json.dumps(described_row(opened, row), indent=2))
@@ -321,11 +357,20 @@ def described_row(opened: Any, row: int) -> dict[str, Any]:
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 def track(run_dir: Path) -> None:
-    """Bring MLflow up to date with the search in RUN_DIR, after its server was away."""
+    """Bring MLflow up to date with the search in RUN_DIR, after its server was away.
+
+    \b
+    To the server that MLFLOW_TRACKING_URI names, else to the SQLite file beside the folder:
+      archsweep track runs/evolution-nb101-seed0
+    """
+    from orchestrator.config import read_toml
+    from orchestrator.search import CONFIG
     from orchestrator.tracking import default_uri
     from orchestrator.tracking import track as catch_up
 
-    click.echo(catch_up(run_dir, default_uri(run_dir.absolute().parent)))
+    config = run_dir / CONFIG
+    chosen = read_toml(config).get("tracking", {}).get("uri") if config.is_file() else None
+    click.echo(catch_up(run_dir, chosen or default_uri(run_dir.absolute().parent)))
 
 
 @cli.command()
@@ -333,11 +378,29 @@ def track(run_dir: Path) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5000, show_default=True, help="Port to listen on.")
 def ui(folder: Path, host: str, port: int) -> None:
-    """Open MLflow's tracking UI on the searches in FOLDER (default: runs)."""
-    from orchestrator.tracking import default_uri
+    """Open MLflow's tracking UI on the searches in FOLDER (default: runs).
+
+    \b
+    Those of this folder, then those of another on another port:
+      archsweep ui
+      archsweep ui experiments --port 5050
+    """
+    from orchestrator.tracking import default_uri, without_password
 
     uri = default_uri(folder)
+    if uri.startswith(("http:", "https:")):
+        click.echo(f"searches are tracked at {without_password(uri)}, which has the UI")
+        return
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise ArchsweepError(f"nothing is tracked in {folder}; run `archsweep search` first, or name another folder")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
-    os.execv(sys.executable, command)  # noqa: S606  # no shell is meant
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, OverflowError) as error:
+        raise ArchsweepError(f"cannot listen on {host}:{port} ({error}); choose another --port") from None
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
+    environment = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes that tracking does not need
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,  # on the command line, everyone could read its password
+    }
+    os.execve(sys.executable, command, environment)  # noqa: S606  # no shell is meant

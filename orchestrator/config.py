@@ -6,9 +6,11 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
 from workers.table import Objective
@@ -53,7 +55,18 @@ class TrackingConfig(Section):
 
     enabled: bool = True
     uri: str | None = None
-    experiment: str = "archsweep"
+    experiment: str = Field(default="archsweep", min_length=1)
+
+    @field_validator("uri")
+    @classmethod
+    def _no_password(cls, uri: str | None) -> str | None:
+        if uri is not None and urlsplit(uri).password is not None:
+            raise PydanticCustomError(
+                "password",
+                "a password does not belong in a file; set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, in the environment",
+            )
+        return uri
 
 
 class Config(Section):
@@ -64,8 +77,8 @@ class Config(Section):
     """
 
     table: Path
-    trials: int | None = Field(default=None, ge=1)
-    budget_seconds: float | None = Field(default=None, gt=0)
+    trials: int | None = Field(default=None, ge=1, le=1 << 53)
+    budget_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     duplicates: Literal["reuse", "evaluate"] = "reuse"
     searcher: SearcherConfig = SearcherConfig()
@@ -141,6 +154,8 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
                 message = 'no table given; name one with --table FILE or `table = "FILE"`'
             case "missing":
                 message = f"key {key!r} is missing"
+            case "password":  # and the input is not repeated
+                message = f"{key}: {first['msg']}"
             case _:
                 message = f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
         raise ArchsweepError(f"{where}: {message}") from None

@@ -7,8 +7,8 @@ format's version and what the search is. Then, in the order in which they happen
 - ``{"tell": n, "started": seconds, "at": seconds, "result": {...}}``: its result, before the searcher hears of it;
 - ``{"fail": n, "started": seconds, "at": seconds, "reason": "..."}``: or why there is none.
 
-Seconds are the pool's clock. `commit` hands everything to the operating system before anything is dispatched, so the
-death of the process loses nothing; a last line that was cut off is dropped on resume.
+Seconds are the pool's clock. `commit` hands everything to the operating system before anything is dispatched or told,
+so the death of the process loses nothing; a last line that was cut off is dropped on resume.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Journal:
         self._file.write(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
 
     def commit(self) -> None:
-        """The point before dispatch: flushes, unless the last flush is less than ``interval`` seconds ago."""
+        """Called before a dispatch or a tell: flushes, unless the last flush is less than ``interval`` seconds ago."""
         now = time.monotonic() if self._interval else 0.0
         if now - self._committed >= self._interval or not self._interval:
             self.flush()

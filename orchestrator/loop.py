@@ -36,10 +36,12 @@ def run(
             state.fold(trial)
             pool.submit(trial)
         journal.commit()
-        for trial in pool.wait():
+        finished = pool.wait()
+        for trial in finished:
             journal.append(trial)
+        journal.commit()
+        for trial in finished:
             finish(trial, searcher, state, observers)
-    journal.commit()
 
 
 def next_trial(searcher: Searcher, state: State, streams: Streams, slot: int, now: float) -> Trial:

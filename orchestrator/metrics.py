@@ -6,7 +6,7 @@ the queue between the search and its tracker, neither waits for the other, and a
 brought up to date later.
 
 The step is the number of finished trials. Measured are every new incumbent, each of the first hundred trials, then one
-in fifty on a logarithmic scale: a few hundred steps for a run of any length.
+in fifty on a logarithmic scale, and the end: a few hundred steps for a run of any length.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class MetricsFile:
         self._trajectory = trajectory
         self._due = 1
         self._measured: Point | None = None
+        self._written = 0
+        self._last: State | None = None
         path = run_dir / METRICS_FILE
         try:
             path.unlink(missing_ok=True)  # who still follows the old file must not see it shrink
@@ -46,17 +48,25 @@ class MetricsFile:
         self._write({"run": run})
 
     def __call__(self, trial: Trial, state: State) -> None:
+        self._last = state
         incumbent = self._trajectory.incumbent
         if state.finished < self._due and incumbent is self._measured:
             return
         self._measured = incumbent
         self._due = max(state.finished + 1, int(state.finished * GROWTH) if state.finished > DENSE else 0)
-        self._write({"step": state.finished, "time": int(time.time() * 1_000), "metrics": measured(incumbent, state)})
+        self._measure(state)
 
     def end(self, status: str, artifacts: Sequence[Path]) -> None:
         """Closes the file: the run is FINISHED or KILLED, and these files belong to it."""
+        if status == "FINISHED" and self._last is not None and self._last.finished > self._written:
+            self._measure(self._last)
         self._write({"end": status, "artifacts": [str(path.absolute()) for path in artifacts]})
         self._file.close()
+
+    def _measure(self, state: State) -> None:
+        self._written = state.finished
+        values = measured(self._trajectory.incumbent, state)
+        self._write({"step": state.finished, "time": int(time.time() * 1_000), "metrics": values})
 
     def _write(self, line: Mapping[str, Any]) -> None:
         self._file.write(orjson.dumps(line) + b"\n")

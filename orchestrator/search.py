@@ -7,7 +7,7 @@ The folder holds ``config.toml``, ``journal.jsonl``, and at the end ``result.jso
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -41,8 +41,8 @@ CONFIG, JOURNAL, RESULT, TRIALS = "config.toml", "journal.jsonl", "result.json",
 INTERRUPTED_PATIENCE = 5.0
 """Seconds that tracking gets to log the rest of a search that was interrupted; a resumed search catches up."""
 LOCK = ".lock"
-OWN_FILES = {LOCK, CONFIG, RUN_ID_FILE}
-"""What a search that was killed before its journal's header may have left."""
+OWN_FILES = (LOCK, CONFIG, f".{CONFIG}.")
+"""How the names begin that a search leaves if it is killed before its journal is there."""
 SIMULATED_FLUSH = 1.0
 """Seconds between flushes of the journal on the simulated clock, see `Journal`."""
 
@@ -60,6 +60,10 @@ class Search:
         timed = "final_training_time" in table.names
         if not timed and (config.pool.kind == "simulated" or config.budget_seconds):
             raise ArchsweepError(f"{table.path} has no training times; use --pool inline or ray, and --trials")
+        if config.pool.kind == "ray" and config.pool.address is not None:
+            from workers.ray_pool import check_address  # Ray takes a second to import
+
+            check_address(config.pool.address)
         self.identity = config.identity(table.fingerprint)
         self.space = CellSpace(None if len(table) == len(CellSpace()) else table.cells)
         self.searcher = make_searcher(
@@ -77,10 +81,9 @@ class Search:
         observers hear of every finished trial, the replayed ones first. Any exception (a KeyboardInterrupt, say) leaves
         the folder ready to be resumed.
         """
+        refuse_other_files(self.run_dir)
         with locked(self.run_dir):
-            reading = self._reading()
-            with replacing(self.run_dir / CONFIG) as temporary:
-                temporary.write_text(self.config.to_toml(), encoding="utf-8")
+            reading = self._begun()
             with self._tracked() as metrics:
                 seconds, new = self._search(reading, [self.trajectory, *metrics, *observers])
             return self._summarise(seconds, new)
@@ -93,7 +96,7 @@ class Search:
             self._save_artifacts()
             return
         metrics = MetricsFile(self.run_dir, self.trajectory, self._described())
-        tracker = Tracker(self.run_dir, self.config.tracking.uri or default_uri(self.run_dir.parent))
+        tracker = Tracker(self.run_dir, self.config.tracking.uri or default_uri(self.run_dir.absolute().parent))
         try:
             yield [metrics]
             artifacts = self._save_artifacts()
@@ -105,49 +108,51 @@ class Search:
         self.tracking_error = tracker.join()
         self.mlflow_run_id = tracker.run_id
 
-    def _search(self, reading: Reading | None, observers: Sequence[Observer]) -> tuple[float, int]:
+    def _search(self, reading: Reading, observers: Sequence[Observer]) -> tuple[float, int]:
         """Replays, then searches on; gives the seconds that the latter took and the trials that it finished."""
         ledger = Ledger() if self.config.duplicates == "reuse" else None
-        for trial in reading or ():
+        for trial in reading:
             if trial.status is Status.PENDING:
                 self.state.fold(trial)
+                if ledger is not None:
+                    ledger.ask(trial)
             else:
                 finish(trial, self.searcher, self.state, observers)
                 if ledger is not None:
                     ledger.learn(trial)
-        path, interval = self.run_dir / JOURNAL, SIMULATED_FLUSH if self.config.pool.kind == "simulated" else 0.0
+        interval = SIMULATED_FLUSH if self.config.pool.kind == "simulated" else 0.0
         replayed = self.state.finished
         with (
-            closing(
-                Journal(path, reading.position, interval) if reading else Journal.create(path, self.identity, interval)
-            ) as journal,
+            closing(Journal(self.run_dir / JOURNAL, reading.position, interval)) as journal,
             closing(self._pool(ledger)) as pool,
         ):
             began = time.monotonic()
             run(self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers)
             return time.monotonic() - began, self.state.finished - replayed
 
-    def _reading(self) -> Reading | None:
-        """The folder's journal, if it has one; refuses a folder that holds another search or other things."""
+    def _begun(self) -> Reading:
+        """The folder's journal, begun if there is none; refuses that of another search."""
         path = self.run_dir / JOURNAL
-        if not path.exists():
-            others = [entry.name for entry in self.run_dir.iterdir() if entry.name not in OWN_FILES]
-            if others:
-                raise ArchsweepError(
-                    f"{self.run_dir} holds no search but other files ({others[0]}); choose a new folder"
-                )
-            return None
-        reading = Reading(path)
-        if reading.search is None:
-            return None
-        for key in {**reading.search, **self.identity}:
-            there, here = reading.search.get(key), self.identity.get(key)
+        described = Reading(path).search if path.exists() else None
+        if described is not None:
+            self._refuse_another(described)
+        for leftover in self.run_dir.glob(".*.part"):  # of a kill while `replacing`
+            if not leftover.name.startswith(f".{RUN_ID_FILE}."):  # which is the tracker's
+                leftover.unlink(missing_ok=True)
+        with replacing(self.run_dir / CONFIG) as temporary:
+            temporary.write_text(self.config.to_toml(), encoding="utf-8")
+        if described is None:
+            Journal.create(path, self.identity).close()
+        return Reading(path)
+
+    def _refuse_another(self, described: Mapping[str, Any]) -> None:
+        for key in {**described, **self.identity}:
+            there, here = described.get(key), self.identity.get(key)
             if there != here:
                 what = "its table has other values" if key == "table" else f"it has {key} = {there!r}, not {here!r}"
                 raise ArchsweepError(
                     f"{self.run_dir} holds another search: {what}; choose another --out, or drop the change"
                 )
-        return reading
 
     def _pool(self, ledger: Ledger | None) -> Pool:
         """The pool of the configuration, its clock where the journal left it."""
@@ -214,6 +219,14 @@ class Search:
         with replacing(self.run_dir / RESULT) as temporary:
             temporary.write_text(summary.to_json() + "\n", encoding="utf-8")
         return summary
+
+
+def refuse_other_files(run_dir: Path) -> None:
+    """Raises `ArchsweepError` if the folder holds anything but a search, before anything is written there."""
+    names = [entry.name for entry in run_dir.iterdir()] if run_dir.is_dir() else []
+    others = sorted(name for name in names if not name.startswith(OWN_FILES))
+    if others and JOURNAL not in names:
+        raise ArchsweepError(f"{run_dir} holds no search but other files ({others[0]}); choose a new folder")
 
 
 @contextmanager

@@ -13,8 +13,8 @@ class State:
     """asked = told + failed + len(pending), always.
 
     duplicates: asked trials whose cell and epochs were asked before. spent: training seconds of the told trials.
-    free_streak: told trials in a row that cost nothing, the last one included. clock: the pool's, at the last event.
-    proposals: the pending ones' proposals, by trial number, in the order asked.
+    free_streak: finished trials in a row that cost nothing, the last one included. clock: the pool's, at the last
+    event. proposals: the pending ones' proposals, by trial number, in the order asked.
     """
 
     asked: int = 0
@@ -57,12 +57,11 @@ class State:
         del self.pending[trial.number], self.proposals[trial.number]
         assert trial.finished is not None
         self.clock = max(self.clock, trial.finished)
-        if trial.result is None:
-            self.failed += 1
-            return
-        self.told += 1
-        self.spent += trial.result.training_seconds or 0.0
-        self.free_streak = self.free_streak + 1 if trial.result.source == "ledger" else 0
+        cost = (trial.result and trial.result.training_seconds) or 0.0
+        self.told += trial.result is not None
+        self.failed += trial.result is None
+        self.spent += cost
+        self.free_streak = 0 if cost else self.free_streak + 1
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ class Budget:
     """When a search stops asking. It ends once what is pending has finished.
 
     trials: asked in all. seconds: training seconds of the told trials, the cost as NAS-Bench-101 counts it; what is in
-    flight when they are spent is finished and counted. stall: trials in a row answered from the ledger, after which a
-    searcher is taken to have nothing new to propose.
+    flight when they are spent is finished and counted. stall: trials in a row that cost nothing, answered from
+    the ledger or failed, after which a searcher is taken to have nothing new to propose.
     """
 
     trials: int | None = None

@@ -1,14 +1,16 @@
 """Logs a search to MLflow by following its metrics file, in a process of its own.
 
-One run a search, the same one when the search is resumed. The search never waits for the server: while that is away,
-this process tries again; what it has not logged when it ends, `archsweep track DIR` logs later. A step is logged once:
-steps travel whole, and the run itself says which step it has last.
+One run a search, the same one when the search is resumed: a key in the folder, kept as a tag, finds it even if the
+server died while it made the run. The search never waits for the server: while that is away, this process tries again;
+what it has not logged when it ends, `archsweep track DIR` logs later. A step is logged once: steps travel whole, and
+the run itself says which step it has last.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,9 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import orjson
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from nas.errors import ArchsweepError, DataError
 from nas.files import replacing
@@ -26,7 +29,10 @@ from orchestrator.metrics import METRICS_FILE
 
 STEPS_AT_ONCE = 100  # MLflow takes 1,000 metrics in one log_batch
 POLL, PAUSE, PATIENCE = 0.2, 2.0, 60.0
-RUN_ID_FILE, LOCK_FILE, LOG_FILE = "mlflow_run_id", ".tracking.lock", "tracking.log"
+LAST_TRIES = 5
+"""How often the server may fail once the search has ended."""
+RUN_ID_FILE, KEY_FILE, LOCK_FILE, LOG_FILE = "mlflow_run_id", ".tracking.key", ".tracking.lock", "tracking.log"
+KEY_TAG = "archsweep.key"
 
 
 def default_uri(folder: Path) -> str:
@@ -40,15 +46,9 @@ class Tracker:
     def __init__(self, run_dir: Path, uri: str) -> None:
         self._run_dir = run_dir
         (run_dir / LOG_FILE).unlink(missing_ok=True)
-        environment = {
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # we try again ourselves
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-            **os.environ,
-            "MLFLOW_TRACKING_URI": uri,
-        }
         self._process = subprocess.Popen(  # noqa: S603  # our own module
-            [sys.executable, "-m", "orchestrator.tracking", str(run_dir)],
-            env=environment,
+            [sys.executable, "-m", "orchestrator.tracking", str(run_dir), str(os.getpid())],
+            env={**os.environ, "MLFLOW_TRACKING_URI": uri},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -76,19 +76,23 @@ class Tracker:
         return file.read_text().strip() if file.exists() else None
 
 
-def follow(run_dir: Path, uri: str, alive: Callable[[], bool]) -> None:
+def follow(run_dir: Path, uri: str, alive: Callable[[], bool], turn: float = -1) -> None:
     """Logs the run in a folder until its metrics file ends, or until ``alive`` says that nobody writes it any more.
 
-    Raises whatever MLflow raises once it is not alive; before, waits and tries again.
+    turn: seconds to wait for another process that logs it; -1 means for ever. Raises whatever MLflow raises once nobody
+    is alive, or has failed `LAST_TRIES` times since the file ended; before, waits and tries again.
     """
-    with FileLock(run_dir / LOCK_FILE):
+    with FileLock(run_dir / LOCK_FILE, timeout=turn):
+        tries = LAST_TRIES
         while True:
             try:
                 _log(run_dir, _client(uri), alive)
+                (run_dir / LOG_FILE).unlink(missing_ok=True)
                 return
             except Exception as error:  # an MLflow store may raise anything, from SQLAlchemy's errors to requests'
                 _note(run_dir, error)
-                if not alive():
+                tries -= b'\n{"end"' in (run_dir / METRICS_FILE).read_bytes()
+                if not tries or not alive():
                     raise
                 time.sleep(PAUSE)
 
@@ -98,7 +102,9 @@ def track(run_dir: Path, uri: str) -> str:
     if not (run_dir / METRICS_FILE).is_file():
         raise DataError(f"{run_dir} holds no tracked search; give the folder of a run, searched without --no-track")
     try:
-        follow(run_dir, uri, lambda: False)
+        follow(run_dir, uri, lambda: False, turn=PAUSE)
+    except Timeout:
+        raise ArchsweepError(f"the search in {run_dir} is being tracked right now; wait for its end") from None
     except Exception as error:
         raise ArchsweepError(f"not tracked: {_reason(error)}") from None
     return (run_dir / RUN_ID_FILE).read_text().strip()
@@ -107,8 +113,8 @@ def track(run_dir: Path, uri: str) -> str:
 def _log(run_dir: Path, client: Any, alive: Callable[[], bool]) -> None:
     lines = _tail(run_dir / METRICS_FILE, alive)
     first = next(lines, None)
-    if not first:
-        return
+    if first is None:
+        raise DataError(f"{run_dir / METRICS_FILE} is empty: the search was killed as it began; resume it first")
     run_id, last = _begin(run_dir, client, first[0]["run"])
     status, artifacts = "KILLED", []
     for batch in ([first[1:]], lines):
@@ -151,28 +157,43 @@ def _log_steps(client: Any, run_id: str, lines: Sequence[dict[str, Any]]) -> Non
 
 def _begin(run_dir: Path, client: Any, run: dict[str, Any]) -> tuple[str, int]:
     """The MLflow run of this folder, made if need be, and the last step that it has."""
-    from mlflow.entities import Param, RunTag
-    from mlflow.exceptions import RestException
+    from mlflow.entities import Param
 
     file = run_dir / RUN_ID_FILE
-    if file.exists():
-        try:
-            known = client.get_run(file.read_text().strip())
-        except RestException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-        else:
-            client.update_run(known.info.run_id, status="RUNNING")
-            return known.info.run_id, int(known.data.metrics.get("finished", 0))
-    run_id: str = client.create_run(_experiment(run_dir, client, run["experiment"]), run_name=run["name"]).info.run_id
-    client.log_batch(
-        run_id,
-        params=[Param(key, str(value)) for key, value in run["params"].items()],
-        tags=[RunTag(key, value) for key, value in run["tags"].items()],
-    )
+    known = _known(client, file.read_text().strip()) if file.exists() else None
+    if known is not None:
+        client.update_run(known.info.run_id, status="RUNNING")
+        return known.info.run_id, int(known.data.metrics.get("finished", 0))
+    experiment, key = _experiment(run_dir, client, run["experiment"]), _key(run_dir)
+    made = client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    tags = {**run["tags"], KEY_TAG: key}
+    run_id: str = (made[0] if made else client.create_run(experiment, tags=tags, run_name=run["name"])).info.run_id
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in run["params"].items()])
     with replacing(file) as temporary:
         temporary.write_text(run_id)
     return run_id, 0
+
+
+def _known(client: Any, run_id: str) -> Any:
+    """The run of this id, None if it was deleted or is another store's."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return run if run.info.lifecycle_stage == "active" else None
+
+
+def _key(run_dir: Path) -> str:
+    """What names this folder's search in any store; no id of MLflow's, so it is known before there is a run."""
+    file = run_dir / KEY_FILE
+    if not file.exists():
+        with replacing(file) as temporary:
+            temporary.write_text(uuid4().hex)
+    return file.read_text()
 
 
 def _experiment(run_dir: Path, client: Any, name: str) -> str:
@@ -186,6 +207,9 @@ def _experiment(run_dir: Path, client: Any, name: str) -> str:
 
 def _client(uri: str) -> Any:
     """A client whose store is ready. Searches that start together on a new SQLite file create its schema in turn."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # we try again ourselves
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # with the password in it
     from mlflow import MlflowClient
 
     for noisy in ("mlflow", "alembic"):  # after the import, which sets its own level
@@ -204,16 +228,20 @@ def _note(run_dir: Path, error: Exception) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line for an error, without the tracking URI, which may hold a password."""
-    line = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    secret = os.environ.get("MLFLOW_TRACKING_URI")
-    return f"{type(error).__name__}: {line.replace(secret, 'the tracking server') if secret else line}"[:300]
+    """One line for an error, without passwords."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {without_password(lines[0]) if lines else ''}"[:300]
+
+
+def without_password(text: str) -> str:
+    """A text with the user and the password taken out of every URL in it."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 def main() -> None:
-    """Follows the run in the folder given, for as long as the process that started this one lives."""
-    parent = os.getppid()
-    follow(Path(sys.argv[1]), os.environ["MLFLOW_TRACKING_URI"], lambda: os.getppid() == parent)
+    """Follows the run in the folder given, for as long as the process given lives, which started this one."""
+    run_dir, parent = Path(sys.argv[1]), int(sys.argv[2])
+    follow(run_dir, os.environ["MLFLOW_TRACKING_URI"], lambda: os.getppid() == parent)
 
 
 if __name__ == "__main__":

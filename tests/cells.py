@@ -59,7 +59,9 @@ def relabelled(draw: st.DrawFn, graph: Graph) -> Graph:
     return matrix[np.ix_(order, order)], [operations[v] for v in order]
 
 
-def reference_pruned(matrix: NDArray[np.int8], operations: list[str]) -> tuple[list[int], list[str], set[tuple[int, int]]]:
+def reference_pruned(
+    matrix: NDArray[np.int8], operations: list[str]
+) -> tuple[list[int], list[str], set[tuple[int, int]]]:
     """What is on a path from input to output, by depth-first search: vertices, their operations, and the edges."""
     edges = {(int(x), int(y)) for x, y in np.argwhere(matrix)}
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,11 @@ import ray
 from nas.importing import import_table
 
 DATA = Path(os.environ.get("NB101_DATA", Path(__file__).parents[2] / "shared" / "data" / "nb101"))
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches what tests start, also where a shell started pytest in the background and so ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -39,14 +49,79 @@ def curves_table(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ray_cluster() -> Iterator[None]:
+def ray_cluster() -> None:
     """A real Ray on this machine, started when a test first needs it, shared by the session."""
     if not ray.is_initialized():
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
 
 
 @pytest.fixture
 def ray_down() -> None:
     """No Ray in this process."""
     ray.shutdown()
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def command(arguments: tuple[object, ...]) -> list[str]:
+    """The installed command line."""
+    return [str(Path(sys.executable).with_name("archsweep")), *map(str, arguments)]
+
+
+def environment(changes: dict[str, str] | None) -> dict[str, str]:
+    """This process's, without what points at a tracking server."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | (changes or {})
+
+
+@pytest.fixture(scope="session")
+def archsweep() -> Run:
+    """Runs the command to its end."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(arguments), env=environment(env), capture_output=True, text=True, timeout=200, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the command, or another one, in a session of its own; what is left of it goes when the test ends."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(
+        *arguments: object, env: dict[str, str] | None = None, program: list[str] | None = None
+    ) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*program, *map(str, arguments)] if program else command(arguments),
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[[Callable[[], object]], None]:
+    """Waits for a condition to come true."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        end = time.monotonic() + 100
+        while not condition():
+            assert time.monotonic() < end, "it did not come true"
+            time.sleep(0.02)
+
+    return wait

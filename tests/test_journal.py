@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,7 @@ def test_any_truncation_is_read_up_to_its_last_whole_line_and_goes_on_from_there
     written: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "journal.jsonl"
+    events, written = EVENTS[:4], b"".join(written.splitlines(keepends=True)[:5])
     for length in range(len(written) + 1):
         path.write_bytes(written[:length])
         reading = Reading(path)
@@ -69,9 +71,9 @@ def test_any_truncation_is_read_up_to_its_last_whole_line_and_goes_on_from_there
             assert b"\n" not in written[:length]
             continue
         read = list(reading)
-        assert read == EVENTS[: len(read)]
+        assert read == events[: len(read)]
         journal = Journal(path, reading.position)
-        for event in EVENTS[len(read) :]:
+        for event in events[len(read) :]:
             journal.append(event)
         journal.close()
         assert path.read_bytes() == written
@@ -86,12 +88,11 @@ def test_a_damaged_byte_is_refused_or_harmless(
     value = data.draw(st.integers(0, 255).filter(lambda value: value != written[position]))
     path = tmp_path_factory.mktemp("damaged") / "journal.jsonl"
     path.write_bytes(written[:position] + bytes([value]) + written[position + 1 :])
-    try:
-        read = list(Reading(path))
-    except DataError as error:
-        assert str(path) in str(error)
-    else:
-        assert read == EVENTS[: len(read)]  # the newline of the last line: a torn line, which is dropped
+    if position < len(written) - 1:
+        with pytest.raises(DataError, match=re.escape(str(path))):
+            list(Reading(path))
+    else:  # the newline of the last line: a torn line, which is dropped
+        assert list(Reading(path)) == EVENTS[:-1]
 
 
 def test_every_line_but_the_last_newline_is_protected(written: bytes, tmp_path: Path) -> None:

@@ -167,5 +167,5 @@ class Broken:
 
 
 def test_an_evaluator_that_no_node_can_make_is_one_clear_error(ray_cluster: None) -> None:
-    with pytest.raises(ArchsweepError, match="no node of the Ray cluster can evaluate: .*no such table here"):
+    with pytest.raises(ArchsweepError, match=r"no node of the Ray cluster can evaluate: .*no such table here"):
         RayPool(Broken, 1)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
+import socket
+import threading
 import time
 from bisect import insort
 from collections.abc import Callable
@@ -20,6 +23,7 @@ from workers.base import Evaluator, evaluate, finish
 Batch = list[tuple[Proposal, int]]
 BATCHES_IN_FLIGHT = 2
 """Batches that a node's share of the slots is split into, so that the driver works while the node does."""
+CONNECT_SECONDS = 5.0
 
 
 class Host:
@@ -188,14 +192,30 @@ def _connect(address: str | None) -> bool:
     if ray.is_initialized():
         return False
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    ours = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
             ray.init(include_dashboard=False, **quiet)
         else:
+            check_address(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ArchsweepError(
-            f"cannot join the Ray cluster at {address}: {reason}; start one with `ray start`"
-        ) from None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)  # Ray's own ends the process without giving back what it holds
+    except (RayError, OSError, ValueError, RuntimeError) as error:
+        raise _unreachable(address, error) from None
     return True
+
+
+def check_address(address: str) -> None:
+    """Raises `ArchsweepError` if nobody listens at ``host:port``, where Ray would try for minutes. Other forms pass."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise _unreachable(address, error) from None
+
+
+def _unreachable(address: str | None, error: Exception) -> ArchsweepError:
+    reason = str(error).strip().splitlines()[0]
+    return ArchsweepError(f"cannot join the Ray cluster at {address}: {reason}; start one with `ray start`")

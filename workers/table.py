@@ -45,7 +45,7 @@ class TableEvaluator:
 
     def __init__(self, table: Table, objective: Objective) -> None:
         self.table, self.objective = table, objective
-        self.epochs = objective.epochs or table.budgets[-1]
+        self.epochs = table.budgets[-1] if objective.epochs is None else objective.epochs
         budget = table.budget_index(self.epochs)
         self.budgets = table.budgets[: budget + 1]
         if isinstance(objective.repeat, int) and not 0 <= objective.repeat < table.repeats:
