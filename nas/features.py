@@ -53,8 +53,8 @@ def graph_features(cells: Cells) -> NDArray[np.float32]:
     digits = _digits(cells)
     frame = known.frame[graph]
     edges = np.bitwise_count(frame).astype(float)
-    into = sum(frame >> edge_bit(0, y) & 1 for y in range(1, MAX_VERTICES))
-    out = np.bitwise_count(frame >> edge_bit(0, MAX_VERTICES - 1))
+    from_input = sum(frame >> edge_bit(0, y) & 1 for y in range(1, MAX_VERTICES))
+    into_output = np.bitwise_count(frame >> edge_bit(0, MAX_VERTICES - 1))
     costs = np.log(catalogue_costs()[cells])
     columns = [
         known.vertices[graph],
@@ -65,8 +65,8 @@ def graph_features(cells: Cells) -> NDArray[np.float32]:
         *np.where(absent, 0, both).max(1).T,
         *(np.where(absent, 0, both).sum(1) / number[:, None]).T,
         *subset,
-        into,
-        out,
+        from_input,
+        into_output,
         frame >> edge_bit(0, MAX_VERTICES - 1) & 1,
         edges / known.vertices[graph],
         *costs.T,

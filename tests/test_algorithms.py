@@ -29,7 +29,7 @@ SPACE = CellSpace()
 
 def smooth(cell: Cell) -> float:
     """Fewer operations 3x3 and fewer edges are better."""
-    return 1 / (1 + 3 * cell.operations.count("conv3x3-bn-relu") + cell.edges)
+    return 1 / (1 + 3 * cell.pruned.operations.count("conv3x3-bn-relu") + cell.edges)
 
 
 def outcome(number: int, proposal: Proposal, objective: float | None) -> Trial:
@@ -64,19 +64,22 @@ def test_better_than_random_where_there_is_something_to_learn(name: str) -> None
 
 
 def test_local_search_stops_at_minima_only() -> None:
-    """Where it starts anew, every neighbour of the best cell of the walk is known and none is better."""
-    searcher = LocalSearch(CellSpace(range(91)), starts=1)
+    """When it starts anew, every neighbour of the cell it last walked to is known and none is better."""
+    walked: list[Cell] = []
+
+    class Watched(LocalSearch):
+        def _go(self, cell: Cell) -> None:
+            walked.append(cell)
+            super()._go(cell)
+
+    searcher, streams, minima = Watched(CellSpace(range(91)), starts=1), Streams(0), 0
     known: dict[int, float] = {}
-    streams, walk, minima = Streams(0), [], 0
     for number in range(200):
         proposal = searcher.ask([], streams(number))
-        if proposal.provenance["by"] == "start" and walk:
-            top = max(walk, key=smooth)
-            while better := [n for n in searcher.space.neighbours(top) if known.get(n.key, 0.0) > smooth(top)]:
-                top = better[0]  # known before, so walked to without a trial
-            assert all(cell.key in known for cell in searcher.space.neighbours(top))
-            walk, minima = [], minima + 1
-        walk.append(proposal.cell)
+        if proposal.provenance["by"] == "start" and walked:
+            neighbours = searcher.space.neighbours(walked[-1])
+            assert all(known[cell.key] <= smooth(walked[-1]) for cell in neighbours)
+            minima += 1
         known[proposal.cell.key] = smooth(proposal.cell)
         searcher.tell(outcome(number, proposal, smooth(proposal.cell)))
     assert minima > 2
