@@ -30,9 +30,6 @@ TEXT = {"adjacency": pa.string(), "operations": pa.string(), "module_hash": pa.s
 def read(path: Path) -> Records:
     """All rows of a file. Raises `DataError` naming the column or row that is wrong."""
     table = _load(path)
-    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
-    if twice:
-        raise DataError(f"{path} has more than one column {min(twice)}; keep one")
     for name in ("adjacency", "operations", "epochs"):
         if name not in table.column_names:
             raise DataError(f"{path} has no column {name}; it has {', '.join(table.column_names)}")
@@ -54,11 +51,17 @@ def read(path: Path) -> Records:
 def _load(path: Path) -> pa.Table:
     try:
         if path.suffix == ".csv":
-            return pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(column_types=TEXT))
-        return pa.parquet.read_table(path, partitioning=None)
+            table = pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(column_types=TEXT))
+        else:
+            table = pa.parquet.read_table(path, partitioning=None)
+        names = table.column_names  # decoded here, and may not be UTF-8
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}") from None
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{path} has more than one column {twice[0]}; keep one")
+    return table
 
 
 def _column(path: Path, table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:

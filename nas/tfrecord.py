@@ -7,7 +7,6 @@ little-endian. A record's data is JSON: [module_hash, epochs, adjacency, operati
 from __future__ import annotations
 
 import mmap
-from binascii import Error as Base64Error
 from binascii import a2b_base64
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -19,16 +18,19 @@ import numpy as np
 import orjson
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from nas.catalogue import catalogue
 from nas.cell import frame_of, label_code, labels_of
 from nas.errors import DataError, InvalidCellError
 from nas.network import catalogue_costs
 from nas.records import Progress, Records, concatenate, workers
+from nas.table import METRICS
 
 CHUNK = 16_384
 HEADER, FRAMING = 12, 16
 ABSENT = -1
+EVALUATION_FIELDS = ("current_epoch", "training_time", "train_accuracy", "validation_accuracy", "test_accuracy")
 
 
 def read(path: Path, progress: Progress) -> Records:
@@ -70,7 +72,8 @@ def _size(path: Path, number: int, start: int, header: bytes) -> int:
     """The size of a record, framing included, from its first bytes."""
     if len(header) < HEADER:
         raise _cut_off(path, number, start + len(header))
-    _check(path, number, start, "length", header[:8], header[8:])
+    if google_crc32c.value(header[:8]) != _checksums(header, np.array([8]))[0]:
+        raise _damaged(path, number, start, "length")
     return FRAMING + int.from_bytes(header[:8], "little")
 
 
@@ -78,14 +81,19 @@ def _cut_off(path: Path, number: int, size: int) -> DataError:
     return DataError(f"{path}: record {number} is cut off at byte {size}; fetch the file again")
 
 
-def _check(path: Path, number: int, start: int, part: str, data: bytes, claimed: bytes) -> None:
-    crc = google_crc32c.value(data)
-    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    if masked != int.from_bytes(claimed, "little"):
-        raise DataError(
-            f"{path}: record {number} (byte {start}): its {part} does not match its checksum; the file is damaged or "
-            "no TFRecord, fetch it again"
-        )
+def _damaged(path: Path, number: int, start: int, part: str) -> DataError:
+    return DataError(
+        f"{path}: record {number} (byte {start}): its {part} does not match its checksum; the file is damaged or no "
+        "TFRecord, fetch it again"
+    )
+
+
+def _checksums(block: bytes, places: NDArray[np.integer[Any]]) -> list[int]:
+    """The CRC-32Cs that stand, masked as TensorFlow does it, at these places of a block of bytes."""
+    four = np.frombuffer(block, np.uint8)[places[:, None] + np.arange(4)]
+    rotated = four.view("<u4").ravel() - np.uint32(0xA282EAD8)  # modulo 2**32
+    checksums: list[int] = (rotated << 15 | rotated >> 17).tolist()
+    return checksums
 
 
 def _read_chunk(chunk: tuple[Path, int, list[int]]) -> Records:
@@ -93,64 +101,88 @@ def _read_chunk(chunk: tuple[Path, int, list[int]]) -> Records:
     with path.open("rb") as file:
         file.seek(starts[0])
         block = file.read(starts[-1] - starts[0])
-    rows, hashes = [], []
-    for i, (start, end) in enumerate(pairwise(starts)):
-        record = block[start - starts[0] : end - starts[0]]
-        data = record[HEADER:-4]
-        _check(path, first + i, start, "data", data, record[-4:])
-        try:
-            module_hash, row = _parse(data)
-        except (ValueError, TypeError, DecodeError, Base64Error) as error:
-            raise DataError(f"{path}: record {first + i} (byte {start}): {error}; is it NAS-Bench-101's?") from None
-        hashes.append(module_hash)
-        rows.append(row)
-    numbers = np.array(rows, np.float64)
-    cells = numbers[:, 0].astype(np.int32)
-    parameters = numbers[:, 2].astype(np.int32)
+    checksums = _checksums(block, np.array(starts[1:]) - starts[0] - 4)
+    cells, epochs, hashes, messages = [], [], [], []
+    number = first
+    try:
+        for number, (start, end) in enumerate(pairwise(starts), first):
+            data = block[start - starts[0] + HEADER : end - starts[0] - 4]
+            if google_crc32c.value(data) != checksums[number - first]:
+                raise _damaged(path, number, start, "data")
+            cell, budget, module_hash, message = _parse(data)
+            cells.append(cell)
+            epochs.append(budget)
+            hashes.append(module_hash)
+            messages.append(message)
+        metrics = np.empty((len(cells), len(METRICS)))
+        parameters = np.empty(len(cells), np.int32)
+        for i in _read_usual(messages, metrics, parameters):
+            number = first + int(i)
+            metrics[i], parameters[i] = _read_message(messages[i])
+    except (ValueError, TypeError, DecodeError) as error:
+        where = f"record {number} (byte {starts[number - first]})"
+        raise DataError(f"{path}: {where}: {error}; is it NAS-Bench-101's?") from None
+    numbers = np.array(cells, np.int32)
     absent = parameters == ABSENT
     if absent.any():
-        parameters[absent] = catalogue_costs()[cells[absent], 0]
-    return Records(
-        cells,
-        numbers[:, 1].astype(np.int32),
-        numbers[:, 3:],
-        parameters,
-        np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 16),
-        None,
-        "record",
-    )
+        parameters[absent] = catalogue_costs()[numbers[absent], 0]
+    names = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 16)
+    return Records(numbers, np.array(epochs, np.int32), metrics, parameters, names, None, "record")
 
 
-def _parse(data: bytes) -> tuple[bytes, tuple[float, ...]]:
-    """module_hash, and (cell number, epochs, parameters, eight metrics) of a record."""
+def _parse(data: bytes) -> tuple[int, int, bytes, bytes]:
+    """Cell number, epochs, module_hash and ModelMetrics message of a record."""
     value = orjson.loads(data)
-    match value:
-        case [str() as name, int() as epochs, str() as adjacency, str() as operations, str() as encoded]:
-            pass
-        case _:
-            raise ValueError("expected [module_hash, epochs, adjacency, operations, metrics]")
+    if type(value) is not list or len(value) != 5 or type(value[1]) is not int:
+        raise ValueError("expected [module_hash, epochs, adjacency, operations, metrics]")
+    name, epochs, adjacency, operations, encoded = value
     module_hash = bytes.fromhex(name)
     if len(module_hash) != 16 or not 0 < epochs < 1 << 31:
         raise ValueError(f"expected an MD5 and positive epochs, got {name!r} and {epochs}")
-    cell = _cell(adjacency, operations)
-    metrics = _model_metrics().FromString(a2b_base64(encoded))
-    evaluations = metrics.evaluation_data
+    return _cell(adjacency, operations), epochs, module_hash, a2b_base64(encoded)
+
+
+def _read_usual(messages: list[bytes], metrics: NDArray[np.float64], parameters: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Reads at once all messages that are laid out as the published ones are; returns the places of the others.
+
+    That is three evaluations of five doubles, a parameter count of three or four bytes, and the total time.
+    """
+    sizes = np.array([len(message) for message in messages])
+    usual = np.zeros(len(messages), bool)
+    for size in (COUNT + 3 + TIME_SIZE, COUNT + 4 + TIME_SIZE):
+        places = np.flatnonzero(sizes == size)
+        block = np.frombuffer(b"".join([messages[i] for i in places]), np.uint8).reshape(-1, size)
+        digits = block[:, COUNT:-TIME_SIZE]
+        fits = (block[:, [*TAG_PLACES, size - TIME_SIZE]] == TAGS).all(axis=1)
+        fits &= (digits[:, :-1] > 0x7F).all(axis=1) & (digits[:, -1] <= 0x7F)
+        places, block, digits = places[fits], block[fits], digits[fits]
+        usual[places] = True
+        values = block[:, EVALUATION_SIZE : 3 * EVALUATION_SIZE].reshape(-1, EVALUATION_SIZE)[:, -4 * TIME_SIZE :]
+        doubles = np.ascontiguousarray(values.reshape(-1, TIME_SIZE)[:, 1:]).view("<f8")
+        metrics[places] = doubles.reshape(-1, len(METRICS))
+        parameters[places] = (digits & 0x7F).astype(np.int32) @ (1 << 7 * np.arange(digits.shape[1], dtype=np.int32))
+    return np.flatnonzero(~usual)
+
+
+EVALUATION_SIZE, TIME_SIZE = 47, 9
+COUNT = 3 * EVALUATION_SIZE + 1
+TAG_PLACES = [start * EVALUATION_SIZE + place for start in range(3) for place in (0, 1, 2, 11, 20, 29, 38)] + [
+    COUNT - 1
+]
+TAGS = np.array([0x0A, EVALUATION_SIZE - 2, 0x09, 0x11, 0x19, 0x21, 0x29] * 3 + [0x10, 0x19], np.uint8)
+"""Bytes that tell the fields of a usual message: the parameter count starts at COUNT, the total time at the end."""
+
+
+def _read_message(message: bytes) -> tuple[tuple[float, ...], int]:
+    """The eight metrics and the parameter count of any message."""
+    parsed = _model_metrics().FromString(message)
+    evaluations = parsed.evaluation_data
     if len(evaluations) < 3:
         raise ValueError(f"expected evaluations at the start, halfway and at the end, got {len(evaluations)}")
-    halfway, final = evaluations[1], evaluations[2]
-    return module_hash, (
-        cell,
-        epochs,
-        metrics.trainable_parameters,
-        halfway.training_time,
-        halfway.train_accuracy,
-        halfway.validation_accuracy,
-        halfway.test_accuracy,
-        final.training_time,
-        final.train_accuracy,
-        final.validation_accuracy,
-        final.test_accuracy,
+    values = tuple(
+        getattr(evaluation, name) for evaluation in (evaluations[1], evaluations[2]) for name in EVALUATION_FIELDS[1:]
     )
+    return values, parsed.trainable_parameters
 
 
 @lru_cache(maxsize=64)  # a cell's trainings are neighbours in the file
@@ -174,8 +206,7 @@ def _model_metrics() -> Any:
         name="archsweep/model_metrics.proto", package="archsweep", syntax="proto2"
     )
     evaluation = file.message_type.add(name="EvaluationData")
-    names = ("current_epoch", "training_time", "train_accuracy", "validation_accuracy", "test_accuracy")
-    for number, name in enumerate(names, 1):
+    for number, name in enumerate(EVALUATION_FIELDS, 1):
         evaluation.field.add(
             name=name, number=number, type=field.TYPE_DOUBLE, label=field.LABEL_OPTIONAL, default_value="nan"
         )

@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from nas.files import replacing
 from nas.trial import Status, Trial
+from orchestrator.journal import RESULT_FIELDS
 
 ROWS_AT_ONCE = 65_536
 
@@ -96,5 +97,5 @@ def _row(trial: Trial) -> dict[str, Any]:
         "finished": trial.finished,
         "failure": trial.failure,
         "provenance": json.dumps(proposal.provenance) if proposal.provenance else None,
-        **(asdict(result) if result else {}),
+        **({name: getattr(result, name) for name in RESULT_FIELDS} if result else {}),
     }

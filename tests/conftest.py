@@ -19,6 +19,11 @@ from nas.importing import import_table
 DATA = Path(os.environ.get("NB101_DATA", Path(__file__).parents[2] / "shared" / "data" / "nb101"))
 
 
+def pytest_configure() -> None:
+    """Ctrl-C reaches what tests start, also where a shell started pytest in the background and so ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real NAS-Bench-101 files; tests that need it are skipped where it is missing."""

@@ -147,6 +147,22 @@ def test_fields_that_the_format_does_not_have_are_skipped(tmp_path: Path) -> Non
     assert wire.tfrecord([whole]) != wire.tfrecord([extended])
 
 
+@pytest.mark.parametrize("parameters", [1, 227_274, 2_694_282, (1 << 28) - 1, 1 << 28])
+def test_any_layout_of_a_message_gives_the_same_values(tmp_path: Path, parameters: int) -> None:
+    published = training(parameters=parameters, extra=wire.field(3, 5.0))
+    records = [published, replace(published, extra=b""), replace(published, extra=wire.field(4, 5.0))]
+    tables = [imported(tmp_path, wire.tfrecord([record, training(OTHER)])) for record in records]
+    assert len({table.fingerprint for table in tables}) == 1
+    row = tables[0].row(CELL.key)
+    assert same((tables[0].value(name, row, 0, 0) for name in METRICS), [100, 0.75, 0.625, 0.5, 200, 1, 0.9, 0.875])
+    assert tables[0].parameters[row] == parameters
+
+
+def test_a_field_that_is_there_twice_counts_as_it_is_last(tmp_path: Path) -> None:
+    table = imported(tmp_path, wire.tfrecord([training(extra=wire.field(3, 5.0) + wire.field(2, 17))]))
+    assert table.parameters.tolist() == [17]
+
+
 def test_evaluations_after_the_third_are_skipped(tmp_path: Path) -> None:
     whole = training()
     longer = replace(whole, evaluations=(*whole.evaluations, Evaluation(1, 1, 0, 0, 0)))
@@ -216,9 +232,7 @@ def test_damage_leaves_no_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source.tfrecord"]
 
 
-def test_a_file_that_is_read_in_parallel_gives_every_record_and_names_the_damaged_one(
-    data: Path, tmp_path: Path
-) -> None:
+def test_reading_in_parallel_gives_every_record_and_names_the_damaged_one(data: Path, tmp_path: Path) -> None:
     content = (data / "ecnas_4v9e.tfrecord").read_bytes()
     records, times = sum(1 for _ in wire.records(content)), 16
     assert records * times > 16_384

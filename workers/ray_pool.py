@@ -197,20 +197,25 @@ def _connect(address: str | None) -> bool:
         if address is None:
             ray.init(include_dashboard=False, **quiet)
         else:
-            _check_listening(address)
+            check_address(address)
             ray.init(address=address, **quiet)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, ours)  # Ray's own ends the process without giving back what it holds
     except (RayError, OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ArchsweepError(
-            f"cannot join the Ray cluster at {address}: {reason}; start one with `ray start`"
-        ) from None
+        raise _unreachable(address, error) from None
     return True
 
 
-def _check_listening(address: str) -> None:
-    """Raises OSError if nobody listens at ``host:port``; Ray itself would try for minutes. Other forms pass."""
+def check_address(address: str) -> None:
+    """Raises `ArchsweepError` if nobody listens at ``host:port``, where Ray would try for minutes. Other forms pass."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise _unreachable(address, error) from None
+
+
+def _unreachable(address: str | None, error: Exception) -> ArchsweepError:
+    reason = str(error).strip().splitlines()[0]
+    return ArchsweepError(f"cannot join the Ray cluster at {address}: {reason}; start one with `ray start`")
