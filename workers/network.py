@@ -143,7 +143,17 @@ class _Builder:
             case "conv1x1-bn-relu":
                 return self.convolution(channels, channels, 1)
             case _:
-                return nn.MaxPool2d(3, stride=1, padding=1)
+                return MaxPool()
+
+
+class MaxPool(nn.Module):
+    """3x3 max-pooling of the same size. On a CPU torch is two to four times faster at it with channels last."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.is_cuda:
+            return F.max_pool2d(images, 3, stride=1, padding=1)
+        channels_last = images.contiguous(memory_format=torch.channels_last)
+        return F.max_pool2d(channels_last, 3, stride=1, padding=1).contiguous()
 
 
 @torch.no_grad()
