@@ -110,7 +110,7 @@ def test_a_build_that_is_killed_at_any_moment_goes_on_to_the_same_accuracies(
         await_no_process_of(process.pid)
         assert not out.exists()
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "archsweep: interrupted; the same command goes on from here"
+    assert errors.splitlines()[-1] == "archsweep: interrupted; run the same command again to go on"
     journal.write_bytes(journal.read_bytes()[:-3])  # torn
     code, output, errors = archsweep("table", "build", str(out), *BUILD, "--workers", "1")
     assert (code, output) == (0, f"{out}: 7 cells, budgets [1, 2] epochs, 2 repeats\n"), errors
