@@ -46,7 +46,7 @@ def assemble(records: Records, source: str, progress: Progress) -> TableData:
     if not records.cells.size:
         raise DataError(f"{source} holds no {records.unit}; give a file with trainings")
     _check_values(records, source)
-    cells, first, row = np.unique(records.cells, return_index=True, return_inverse=True)
+    cells, first, row = _unique(records.cells)
     hashes = _hashes(records, source, cells, first, row, progress)
     budgets, budget = np.unique(records.epochs, return_inverse=True)
     if budgets[0] < 1:
@@ -62,6 +62,18 @@ def assemble(records: Records, source: str, progress: Progress) -> TableData:
     if differs.any():
         raise DataError(f"{source}: {_at(records, differs)} has another parameter count than its cell had before")
     return TableData(cells, hashes, parameters, tuple(budgets.tolist()), metrics, source)
+
+
+def _unique(cells: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct cells as they first appear, where each does, and which of them every record is of.
+
+    Their order matters for speed only: sources are sorted as tables are, so that values are copied in sequence.
+    """
+    _, first, row = np.unique(cells, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return cells[first[order]], first[order], rank[row]
 
 
 def _at(records: Records, where: NDArray[np.bool_]) -> str:
