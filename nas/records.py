@@ -19,7 +19,7 @@ from nas.table import MAX_REPEATS, METRICS, TableData
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, units done, units in all)."""
 
-ALWAYS_HASHED = 1_024
+ALWAYS_HASHED = 4_096
 """Claimed hashes are recomputed for at most so many cells, evenly spread: a hash takes longer than reading a record."""
 
 

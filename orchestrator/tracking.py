@@ -52,7 +52,7 @@ class Tracker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # ctrl-C is for the search; this ends when the search has ended
+            process_group=0,  # ctrl-C is for the search; this ends when the search has ended
         )
 
     def join(self, patience: float = PATIENCE) -> str | None:
@@ -241,6 +241,7 @@ def without_password(text: str) -> str:
 def main() -> None:
     """Follows the run in the folder given, for as long as the process given lives, which started this one."""
     run_dir, parent = Path(sys.argv[1]), int(sys.argv[2])
+    os.nice(19)  # starting MLflow takes seconds of a core; counts only within the search's own session
     follow(run_dir, os.environ["MLFLOW_TRACKING_URI"], lambda: os.getppid() == parent)
 
 
