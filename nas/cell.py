@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas.catalogue import LABELS, catalogue
-from nas.errors import InvalidCellError
+from nas.errors import DataError, InvalidCellError
 from nas.graph import (
     EDGE_SPOTS,
     EDGES,
@@ -74,7 +74,7 @@ class Cell:
         if size > MAX_VERTICES:
             raise InvalidCellError(f"the cell has {size} vertices; the space allows {MAX_VERTICES}")
         native = sum(1 << edge_bit(x, y) for x, y in EDGES if y < size and array[x, y])
-        return cls(from_native(native, size), _sized(size, _labels(list(operations))))
+        return cls(from_native(native, size), sized(size, _labels(list(operations))))
 
     @classmethod
     def numbered(cls, number: int) -> Cell:
@@ -98,7 +98,7 @@ class Cell:
         match value:
             case {"adjacency": str() as bits, "operations": str() as operations, **rest} if not rest:
                 frame, size = frame_of(bits)
-                return cls(frame, _sized(size, labels_of(operations)))
+                return cls(frame, sized(size, labels_of(operations)))
             case {"matrix": list() as matrix, "ops": list() as ops, **rest} if not rest and _are_rows(matrix):
                 return cls.of(matrix, ops)
         raise InvalidCellError(f"not a cell: {_shown(value)}; expected {EXAMPLE}")
@@ -230,7 +230,8 @@ def _labels(operations: Sequence[str]) -> tuple[int, ...]:
     return tuple(OPERATIONS.index(operation) for operation in interior)
 
 
-def _sized(size: int, labels: tuple[int, ...]) -> tuple[int, ...]:
+def sized(size: int, labels: tuple[int, ...]) -> tuple[int, ...]:
+    """The labels, if a graph of so many vertices has as many. Raises `InvalidCellError`."""
     if len(labels) != size - 2:
         raise InvalidCellError(f"the matrix has {size} vertices but there are {len(labels) + 2} operations")
     return labels
@@ -329,6 +330,17 @@ def module_hash(frame: int, labels: tuple[int, ...]) -> str:
             for sources, targets, digest in zip(into, out_of, digests, strict=True)
         ]
     return _md5(str(sorted(digests)))
+
+
+def hash_bytes(module_hash: str) -> bytes:
+    """The 16 bytes of a module_hash. Raises `DataError` on what is no MD5 in hexadecimal."""
+    try:
+        raw = bytes.fromhex(module_hash)
+    except (ValueError, TypeError):
+        raw = b""
+    if len(raw) != 16:
+        raise DataError(f"not a module_hash: {module_hash!r}; expected 32 hexadecimal digits")
+    return raw
 
 
 def _md5(text: str) -> str:

@@ -20,6 +20,7 @@ PATHS = sum(LABELS**length for length in range(INTERIOR + 1))
 
 _OFFSETS = np.array([sum(LABELS**shorter for shorter in range(length)) for length in range(INTERIOR + 1)])
 Cells = NDArray[np.integer]
+"""Catalogue numbers, (cells,)."""
 
 
 def path_encoding(cells: Cells, length: int = PATHS) -> NDArray[np.float32]:

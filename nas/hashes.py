@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from nas.catalogue import CELLS
-from nas.cell import Cell
+from nas.cell import Cell, hash_bytes
 from nas.errors import DataError
 from nas.records import Progress, module_hashes
 
@@ -20,12 +20,7 @@ def cell_of_hash(module_hash: str, progress: Progress = lambda *_: None) -> Cell
 
     Raises `DataError` if it is no MD5 in hexadecimal, or no cell's.
     """
-    try:
-        wanted = bytes.fromhex(module_hash)
-    except ValueError:
-        wanted = b""
-    if len(wanted) != 16:
-        raise DataError(f"not a module_hash: {module_hash!r}; expected 32 hexadecimal digits")
+    wanted = hash_bytes(module_hash)
     for start, stop in pairwise(CUTS):
         hashes = module_hashes(np.arange(start, stop, dtype=np.int32), lambda *_: None)
         found = np.flatnonzero((hashes == np.frombuffer(wanted, np.uint8)).all(1))

@@ -26,7 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nas.catalogue import CELLS, catalogue
-from nas.cell import Cell
+from nas.cell import Cell, hash_bytes
 from nas.errors import DataError
 from nas.files import replacing
 
@@ -145,12 +145,7 @@ class Table:
 
     def row_of_hash(self, module_hash: str) -> int:
         """The row of a module_hash, -1 if the table lacks it. Raises `DataError` on what is no MD5 in hexadecimal."""
-        try:
-            wanted = bytes.fromhex(module_hash)
-        except (ValueError, TypeError):
-            wanted = b""
-        if len(wanted) != 16:
-            raise DataError(f"not a module_hash: {module_hash!r}; expected 32 hexadecimal digits")
+        wanted = hash_bytes(module_hash)
         row = int(np.searchsorted(self._hash_heads, _heads(np.frombuffer(wanted, np.uint8)[None])[0]))
         while row < len(self) and self._hash_heads[row] == int.from_bytes(wanted[:8], "big"):
             if self.hashes[row].tobytes() == wanted:

@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from nas.catalogue import catalogue
-from nas.cell import frame_of, label_code, labels_of
+from nas.cell import frame_of, label_code, labels_of, sized
 from nas.errors import DataError, InvalidCellError
 from nas.network import catalogue_costs
 from nas.records import Progress, Records, concatenate, workers
@@ -198,10 +198,7 @@ def _read_message(message: bytes) -> tuple[tuple[float, ...], int]:
 def _cell(adjacency: str, operations: str) -> int:
     """The catalogue number of a cell. Raises `InvalidCellError`."""
     frame, size = frame_of(adjacency)
-    labels = labels_of(operations)
-    if size != len(labels) + 2:
-        raise InvalidCellError(f"the matrix has {size} vertices but there are {len(labels) + 2} operations")
-    cell = catalogue().number(frame, label_code(labels))
+    cell = catalogue().number(frame, label_code(sized(size, labels_of(operations))))
     if cell < 0:
         raise InvalidCellError("the graph is not connected or has more than nine edges")
     return cell

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from nas.catalogue import catalogue
@@ -34,7 +33,9 @@ from nas.errors import ArchsweepError, DataError, EvaluationError
 from nas.network import Skeleton, cost
 from nas.records import module_hashes
 from nas.table import METRICS, Table, TableData, write
+from orchestrator.config import flat
 from orchestrator.lines import LineReader, LineWriter
+from orchestrator.lock import locked
 from workers.datasets import Data, DataSpec, load
 from workers.recipe import Recipe, Setting
 
@@ -111,7 +112,8 @@ def build(
         raise ArchsweepError(f"need at least one worker and one cell, got {workers} and {limit}")
     load(plan.setting.data, folder)  # missing images are found before anything is written
     cells = plan.cells()[:limit]
-    with _locked(out):
+    taken = f"another process builds {out}; wait for it, or choose another file"
+    with locked(_beside(out, "lock"), taken, str(out)):
         done, journal = _opened(plan, _beside(out, "journal"))
         with closing(journal):
             todo = [(int(n), epochs) for n in cells for epochs in plan.budgets if (int(n), epochs) not in done]
@@ -132,22 +134,6 @@ def _beside(out: Path, kind: str) -> Path:
     return out.with_name(f"{out.name}.{kind}")
 
 
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(_beside(out, "lock"), timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise ArchsweepError(f"another process builds {out}; wait for it, or choose another file") from None
-    except OSError as error:
-        raise ArchsweepError(f"cannot write {out}: {error.strerror}; choose a folder that is writable") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _opened(plan: Plan, path: Path) -> tuple[dict[Task, Row], LineWriter]:
     """What the journal knows, and the journal, to be appended. Raises `ArchsweepError` if it is another plan's."""
     done: dict[Task, Row] = {}
@@ -166,24 +152,17 @@ def _opened(plan: Plan, path: Path) -> tuple[dict[Task, Row], LineWriter]:
 
 def _check_header(header: dict[str, Any], plan: Plan, path: Path) -> None:
     try:
-        theirs = _flat(Plan.from_json(header["plan"]).to_json()) if header["build"] == VERSION else None
+        theirs = flat(Plan.from_json(header["plan"]).to_json()) if header["build"] == VERSION else None
     except (KeyError, TypeError):
         theirs = None
     if theirs is None:
         raise DataError(f"{path} is no journal that this archsweep can go on with; choose another file for the table")
-    for name, value in _flat(plan.to_json()).items():
+    for name, value in flat(plan.to_json()).items():
         if theirs[name] != value:
             raise ArchsweepError(
                 f"{path} belongs to a build with {name} = {theirs[name]}, not {value};"
                 " choose another file for the table, or drop the change"
             )
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _trained(plan: Plan, todo: list[Task], workers: int, folder: Path | None) -> Iterator[tuple[Task, Row]]:

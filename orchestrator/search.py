@@ -14,8 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from nas.errors import ArchsweepError
 from nas.files import replacing
 from nas.space import CellSpace
@@ -24,6 +22,7 @@ from nas.trial import Status
 from orchestrator.config import Config, flat
 from orchestrator.draw import save_pictures
 from orchestrator.journal import Journal, Reading
+from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
 from orchestrator.metrics import MetricsFile
 from orchestrator.results import Summary, save_trials
@@ -82,7 +81,8 @@ class Search:
         the folder ready to be resumed.
         """
         refuse_other_files(self.run_dir)
-        with locked(self.run_dir):
+        taken = f"another process searches in {self.run_dir}; wait for it, or choose another --out"
+        with locked(self.run_dir / LOCK, taken, f"in {self.run_dir}"):
             reading = self._begun()
             with self._tracked() as metrics:
                 seconds, new = self._search(reading, [self.trajectory, *metrics, *observers])
@@ -227,20 +227,3 @@ def refuse_other_files(run_dir: Path) -> None:
     others = sorted(name for name in names if not name.startswith(OWN_FILES))
     if others and JOURNAL not in names:
         raise ArchsweepError(f"{run_dir} holds no search but other files ({others[0]}); choose a new folder")
-
-
-@contextmanager
-def locked(run_dir: Path) -> Iterator[None]:
-    """Makes the folder if need be and holds it alone. Raises `ArchsweepError` if that cannot be."""
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run_dir / LOCK, timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise ArchsweepError(f"another process searches in {run_dir}; wait for it, or choose another --out") from None
-    except OSError as error:
-        raise ArchsweepError(f"cannot write in {run_dir}: {error.strerror}; choose a folder that is writable") from None
-    try:
-        yield
-    finally:
-        lock.release()

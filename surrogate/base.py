@@ -7,8 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Cells = NDArray[np.integer]
-"""Catalogue numbers, (cells,)."""
+from nas.features import Cells
 
 
 class Predictor(Protocol):

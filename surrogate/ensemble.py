@@ -15,8 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
 from nas.catalogue import CELLS
-from nas.features import graph_features, path_encoding
-from surrogate.base import Cells
+from nas.features import Cells, graph_features, path_encoding
 
 SCALE, CLIP = 0.02, 6.0
 """Accuracies are learnt as (accuracy - median) / SCALE, cut at CLIP: how bad a bad cell is does not matter."""

@@ -79,9 +79,11 @@ def environment(changes: dict[str, str] | None) -> dict[str, str]:
 def archsweep() -> Run:
     """Runs the command to its end."""
 
-    def run(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(arguments), env=environment(env), capture_output=True, text=True, timeout=200, check=False
+            command(arguments), env=environment(env), cwd=cwd, capture_output=True, text=True, timeout=200, check=False
         )
 
     return run
@@ -93,11 +95,15 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(
-        *arguments: object, env: dict[str, str] | None = None, program: list[str] | None = None
+        *arguments: object,
+        env: dict[str, str] | None = None,
+        program: list[str] | None = None,
+        cwd: Path | None = None,
     ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*program, *map(str, arguments)] if program else command(arguments),
             env=environment(env),
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

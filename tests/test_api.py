@@ -1,18 +1,15 @@
-"""`nas.api` against the published files, decoded here with nothing but struct, json and base64."""
+"""`nas.api` against the published files, decoded by `tests.wire`, which shares nothing with the product."""
 
 from __future__ import annotations
 
-import base64
 import collections
 import csv
-import json
 import pickle
 import random
-import struct
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import permutations
 from math import isnan
 from pathlib import Path
@@ -25,6 +22,7 @@ import pytest
 from nas import api
 from nas.errors import DataError
 from nas.importing import import_table
+from tests import wire
 
 CONV3X3, CONV1X1, MAXPOOL = "conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3"
 METRICS = ("training_time", "train_accuracy", "validation_accuracy", "test_accuracy")
@@ -35,58 +33,22 @@ CHAIN_OPS = ["input", CONV3X3, "output"]
 Decoded = dict[str, tuple[dict[str, Any], dict[int, list[dict[str, float]]]]]
 
 
-def fields(message: bytes) -> Iterator[tuple[int, Any]]:
-    """(field number, value) of a protobuf message: int of a varint, float of 64 bits, bytes of what has a length."""
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(message):
-        number, wire = divmod(varint(), 8)
-        if wire == 0:
-            yield number, varint()
-            continue
-        size = {1: 8, 5: 4}.get(wire) or varint()
-        raw, at = message[at : at + size], at + size
-        yield number, struct.unpack("<d", raw)[0] if wire == 1 else raw
-
-
-def records(path: Path) -> Iterator[list[Any]]:
-    """The JSON lists of a TFRecord file."""
-    data, at = path.read_bytes(), 0
-    while at < len(data):
-        (size,) = struct.unpack_from("<Q", data, at)
-        yield json.loads(data[at + 12 : at + 12 + size])
-        at += size + 16
-
-
 def decode(path: Path) -> Decoded:
     """module_hash -> (fixed statistics, computed statistics), as the published reader makes them, epochs ascending."""
     decoded: Decoded = {}
-    for module_hash, epochs, adjacency, operations, metrics in records(path):
-        found = list(fields(base64.b64decode(metrics)))
-        evaluations = [dict(fields(value)) for number, value in found if number == 1]
-        size = int(len(adjacency) ** 0.5)
+    for training in map(wire.decode, wire.records(path.read_bytes())):
+        size = int(len(training.adjacency) ** 0.5)
         fixed = {
-            "module_adjacency": np.array([int(bit) for bit in adjacency], np.int8).reshape(size, size),
-            "module_operations": operations.split(","),
-            "trainable_parameters": dict(found)[2],
+            "module_adjacency": np.array([int(bit) for bit in training.adjacency], np.int8).reshape(size, size),
+            "module_operations": training.operations.split(","),
+            "trainable_parameters": training.parameters,
         }
-        training = {
-            f"{moment}_{metric}": evaluation[number]
-            for moment, evaluation in zip(("halfway", "final"), evaluations[1:3], strict=True)
-            for number, metric in enumerate(METRICS, 2)
+        measured = {
+            f"{moment}_{metric}": value
+            for moment, evaluation in zip(("halfway", "final"), training.evaluations[1:3], strict=True)
+            for metric, value in zip(METRICS, evaluation.values, strict=True)
         }
-        decoded.setdefault(module_hash, (fixed, {}))[1].setdefault(epochs, []).append(training)
+        decoded.setdefault(training.module_hash, (fixed, {}))[1].setdefault(training.epochs, []).append(measured)
     return {name: (fixed, dict(sorted(computed.items()))) for name, (fixed, computed) in decoded.items()}
 
 

@@ -23,8 +23,13 @@ ADAPTERS = {
     "matplotlib": {"orchestrator/draw.py"},
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
-    "click": {"orchestrator/cli.py", "orchestrator/commands_train.py"},
-    "rich": {"orchestrator/cli.py", "orchestrator/commands_train.py", "orchestrator/progress.py"},
+    "click": {"orchestrator/cli.py", "orchestrator/commands_table.py", "orchestrator/commands_train.py"},
+    "rich": {
+        "orchestrator/cli.py",
+        "orchestrator/commands_table.py",
+        "orchestrator/commands_train.py",
+        "orchestrator/progress.py",
+    },
     "safetensors": {"workers/checkpoint.py"},
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {

@@ -28,7 +28,7 @@ from orchestrator.commands_train import Curves, sparkline
 from workers.recipe import preset
 from workers.trainer import Epoch
 
-COMMAND = [sys.executable, "-c", "from orchestrator.cli import main; main()"]
+Start = Callable[..., subprocess.Popen[str]]
 BUILD = ("--dataset", "digits", "--max-vertices", "3", "--budgets", "1,2", "--repeats", "2")
 PLAN = Plan(3, preset("cpu", "digits"), (1, 2), repeats=2)
 Archsweep = Callable[..., tuple[int, str, str]]
@@ -77,14 +77,6 @@ def test_a_built_table_is_whole(built: Path) -> None:
     assert np.ptp(table.metric("final_test_accuracy"), axis=2).max() > 0
 
 
-def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """The command in a process group of its own."""
-    quiet = subprocess.PIPE
-    return subprocess.Popen(
-        [*COMMAND, *arguments], cwd=cwd, stdout=quiet, stderr=quiet, text=True, start_new_session=True
-    )
-
-
 def await_no_process_of(group: int) -> None:
     for _ in range(400):
         try:
@@ -96,12 +88,12 @@ def await_no_process_of(group: int) -> None:
 
 
 def test_a_build_that_is_killed_at_any_moment_goes_on_to_the_same_accuracies(
-    built: Path, tmp_path: Path, archsweep: Archsweep
+    built: Path, tmp_path: Path, archsweep: Archsweep, start: Start
 ) -> None:
     out, journal = tmp_path / "table.arrow", tmp_path / "table.arrow.journal"
     for number in (signal.SIGKILL, signal.SIGINT):
         lines = journal.read_bytes().count(b"\n") if journal.exists() else 0
-        process = started("table", "build", str(out), *BUILD, "--workers", "2", cwd=tmp_path)
+        process = start("table", "build", str(out), *BUILD, "--workers", "2", cwd=tmp_path)
         while not journal.exists() or journal.read_bytes().count(b"\n") < lines + 2:
             assert process.poll() is None
             time.sleep(0.02)
@@ -177,9 +169,9 @@ def test_impossible_plans_are_refused(change: dict[str, object], message: str) -
         replace(PLAN, **change)  # type: ignore[arg-type]
 
 
-def test_train_goes_on_after_being_killed_and_prints_json(tmp_path: Path, archsweep: Archsweep) -> None:
+def test_train_goes_on_after_being_killed_and_prints_json(tmp_path: Path, archsweep: Archsweep, start: Start) -> None:
     arguments = ("train", "--cell", CHAIN, "--epochs", "30", "--json")
-    process = started(*arguments, cwd=tmp_path)
+    process = start(*arguments, cwd=tmp_path)
     while not list(tmp_path.glob("runs/checkpoints/*.safetensors")):
         assert process.poll() is None
         time.sleep(0.02)

@@ -7,9 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
@@ -17,13 +20,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
 
 
-def archsweep(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from orchestrator.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
-
-
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs(example: Path, small_table: Path, tmp_path: Path) -> None:
+def test_an_example_runs(archsweep: Run, example: Path, small_table: Path, tmp_path: Path) -> None:
     done = archsweep(
         "search", str(example), "--table", str(small_table), "--out", str(tmp_path / "run"), "--json", cwd=tmp_path
     )
@@ -38,13 +36,13 @@ def test_every_example_is_named_in_the_readme() -> None:
 
 
 @pytest.mark.parametrize("command", re.findall(r"^\$ (archsweep .*)$", README, re.MULTILINE))
-def test_a_command_of_the_readme_is_one_that_exists(command: str, tmp_path: Path) -> None:
+def test_a_command_of_the_readme_is_one_that_exists(archsweep: Run, command: str, tmp_path: Path) -> None:
     words = command.split()[1:]
     names = words[:2] if words[0] == "table" else words[:1]
     assert archsweep(*names, "--help", cwd=tmp_path).returncode == 0
 
 
-def test_the_first_screen_works_in_order(data: Path, tmp_path: Path) -> None:
+def test_the_first_screen_works_in_order(archsweep: Run, data: Path, tmp_path: Path) -> None:
     shutil.copy(data / "only108_30cells.tfrecord", tmp_path / "nasbench_only108.tfrecord")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     commands = re.findall(r"^\$ archsweep (.*)$", README, re.MULTILINE)
@@ -55,7 +53,7 @@ def test_the_first_screen_works_in_order(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "search" / "regret.png").is_file()
 
 
-def test_the_script_for_nasbench_runs(data: Path, tmp_path: Path) -> None:
+def test_the_script_for_nasbench_runs(archsweep: Run, data: Path, tmp_path: Path) -> None:
     assert archsweep("table", "import", str(data / "ecnas_4v9e.tfrecord"), "nb101.arrow", cwd=tmp_path).returncode == 0
     script = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert script is not None
