@@ -207,7 +207,7 @@ def build(
 
     plan = Plan(max_vertices, preset_setting(preset, dataset), _numbers(budgets), repeats, seed)
     with BuildProgress(Console(stderr=True)) as progress:
-        made = build_table(plan, out, workers or available_cores(), limit, folder, progress)
+        made = build_table(plan, out, available_cores() if workers is None else workers, limit, folder, progress)
     click.echo(f"{out}: {len(made):,} cells, budgets {list(made.budgets)} epochs, {made.repeats} repeats")
 
 

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,6 +28,11 @@ from orchestrator.metrics import METRICS_FILE
 
 STEPS_AT_ONCE = 100  # MLflow takes 1,000 metrics in one log_batch
 POLL, PAUSE, PATIENCE = 0.2, 2.0, 60.0
+SQLITE = "sqlite:///"
+MEEK, GRACE = 19, 5.0
+"""MLflow takes four seconds of a core to start. So the process that follows a search has the lowest priority, and gets
+so many seconds to catch up once the search has ended; then one of full priority takes over, lest it starve.
+"""
 LAST_TRIES = 5
 """How often the server may fail once the search has ended."""
 RUN_ID_FILE, KEY_FILE, LOCK_FILE, LOG_FILE = "mlflow_run_id", ".tracking.key", ".tracking.lock", "tracking.log"
@@ -37,37 +41,47 @@ KEY_TAG = "archsweep.key"
 
 def default_uri(folder: Path) -> str:
     """The tracking store of the runs in a folder: MLFLOW_TRACKING_URI if it is set, else SQLite in that folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.absolute() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{folder.absolute() / 'mlflow.db'}"
 
 
 class Tracker:
     """The process that follows a search. The URI travels in its environment, never in a file or a command line."""
 
     def __init__(self, run_dir: Path, uri: str) -> None:
-        self._run_dir = run_dir
+        self._run_dir, self._uri = run_dir, uri
         (run_dir / LOG_FILE).unlink(missing_ok=True)
-        self._process = subprocess.Popen(  # noqa: S603  # our own module
-            [sys.executable, "-m", "orchestrator.tracking", str(run_dir), str(os.getpid())],
-            env={**os.environ, "MLFLOW_TRACKING_URI": uri},
+        self._process = self._started(MEEK)
+
+    def _started(self, niceness: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603  # our own module
+            [sys.executable, "-m", "orchestrator.tracking", str(self._run_dir), str(os.getpid()), str(niceness)],
+            env={**os.environ, "MLFLOW_TRACKING_URI": self._uri},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            process_group=0,  # ctrl-C is for the search; this ends when the search has ended
+            process_group=0,  # ctrl-C is for the search; niceness counts only within the search's session
         )
 
     def join(self, patience: float = PATIENCE) -> str | None:
         """Waits, once the metrics file has ended, until all is logged; the reason if it was not."""
-        try:
-            code = self._process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            code = None
+        code = self._waited(min(GRACE, patience))
+        if code is None and patience > GRACE:
+            self._process = self._started(0)
+            code = self._waited(patience - GRACE)
         if code == 0:
             return None
         log = self._run_dir / LOG_FILE
         reason = log.read_text(encoding="utf-8").strip() if log.exists() else "the server did not answer in time"
         return f"{reason}; `archsweep track {self._run_dir}` catches up"
+
+    def _waited(self, seconds: float) -> int | None:
+        """The exit code; None if the process had to be ended after so many seconds."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return None
 
     @property
     def run_id(self) -> str | None:
@@ -206,7 +220,7 @@ def _experiment(run_dir: Path, client: Any, name: str) -> str:
 
 
 def _client(uri: str) -> Any:
-    """A client whose store is ready. Searches that start together on a new SQLite file create its schema in turn."""
+    """A client whose store is ready, and was reached."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # we try again ourselves
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # with the password in it
@@ -214,13 +228,21 @@ def _client(uri: str) -> Any:
 
     for noisy in ("mlflow", "alembic"):  # after the import, which sets its own level
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    turn: AbstractContextManager[Any] = nullcontext()
-    if uri.startswith("sqlite:///"):
-        turn = FileLock(uri.removeprefix("sqlite:///") + ".lock")
-    with turn:
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
+    if uri.startswith(SQLITE):
+        _create_store(Path(uri.removeprefix(SQLITE)))
+    client = MlflowClient(tracking_uri=uri)
+    client.search_experiments(max_results=1)
     return client
+
+
+def _create_store(path: Path) -> None:
+    """A SQLite store with MLflow's schema, unless it exists; whole or absent, since MLflow refuses one half made."""
+    from mlflow import MlflowClient
+
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            with replacing(path) as temporary:
+                MlflowClient(tracking_uri=f"{SQLITE}{temporary}").search_experiments(max_results=1)
 
 
 def _note(run_dir: Path, error: Exception) -> None:
@@ -241,7 +263,7 @@ def without_password(text: str) -> str:
 def main() -> None:
     """Follows the run in the folder given, for as long as the process given lives, which started this one."""
     run_dir, parent = Path(sys.argv[1]), int(sys.argv[2])
-    os.nice(19)  # starting MLflow takes seconds of a core; counts only within the search's own session
+    os.nice(int(sys.argv[3]))
     follow(run_dir, os.environ["MLFLOW_TRACKING_URI"], lambda: os.getppid() == parent)
 
 

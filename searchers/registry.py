@@ -144,7 +144,7 @@ def make_searcher(
         searcher: Searcher = entry.make(space, **dict(model(**parameters)))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(part for part in map(str, first["loc"]) if "[" not in part)  # less the branches of a union
         raise ArchsweepError(f"searcher {name!r}: {where} = {first['input']!r}: {first['msg']}") from None
     except ValueError as error:
         raise ArchsweepError(f"searcher {name!r}: {error}") from None

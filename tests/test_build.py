@@ -217,6 +217,7 @@ def test_curves_are_drawn_on_a_terminal() -> None:
         (["table", "build", "x.arrow", "--budgets", "1;2"], "expected numbers of epochs"),
         (["table", "build", "file/x.arrow", "--dataset", "digits"], "cannot write file/x.arrow"),
         (["table", "build", "x.arrow", "--dataset", "digits", "--limit", "0"], "at least one worker and one cell"),
+        (["table", "build", "x.arrow", "--dataset", "digits", "--workers", "0"], "at least one worker and one cell"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(

@@ -66,6 +66,8 @@ WRONG = {
     "a searcher like no other": (SEARCH + " --table {small} --searcher zzz", "choose from random"),
     "an unknown parameter": (SEARCH + " --table {small} -p populaton=3", "'populaton'; did you mean 'population'?"),
     "a parameter of the wrong type": (SEARCH + " --table {small} -p population=many", "population = 'many'"),
+    "a parameter of no known choice": (SEARCH + " --table {small} --searcher optuna -p sampler=foo",
+                                       "searcher 'optuna': sampler = 'foo': Input should be 'tpe', 'motpe'"),
     "a parameter out of range": (SEARCH + " --table {small} -p population=0", "tournament must be 1 to population"),
     "a parameter without a value": (SEARCH + " --table {small} -p population", "'population': expected KEY=VALUE"),
     "no trials": (SEARCH + " --table {small} --trials 0", "trials = 0: input should be greater than or equal to 1"),
