@@ -60,7 +60,7 @@ class Search:
         if not timed and (config.pool.kind == "simulated" or config.budget_seconds):
             raise ArchsweepError(f"{table.path} has no training times; use --pool inline or ray, and --trials")
         if config.pool.kind == "ray" and config.pool.address is not None:
-            from workers.ray_pool import check_address  # Ray takes a second to import
+            from workers.ray_fleet import check_address  # Ray takes a second to import
 
             check_address(config.pool.address)
         self.identity = config.identity(table.fingerprint)
