@@ -39,8 +39,9 @@ class SearcherConfig(BaseModel):
 class PoolConfig(Section):
     """Where evaluations run.
 
-    workers: slots, that is trials in flight. speed_spread: simulated only, see `worker_speeds`. address and retries:
-    Ray only, see `RayPool`.
+    workers: slots, that is trials in flight. speed_spread: simulated only, see `worker_speeds`. The rest is for Ray
+    only, see `RayPool` and `HostSpec`: trial_seconds and memory_gib (2**30 bytes) are what one evaluation may take,
+    patience_seconds how long to wait for a worker when the last one is gone.
     """
 
     kind: Literal["simulated", "inline", "ray"] = "simulated"
@@ -48,6 +49,13 @@ class PoolConfig(Section):
     speed_spread: float = Field(default=0.0, ge=0, le=5)
     retries: int = Field(default=3, ge=0)
     address: str | None = None
+    trial_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    memory_gib: float | None = Field(default=None, gt=0, le=1 << 20)
+    patience_seconds: float = Field(default=300.0, ge=0, allow_inf_nan=False)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return None if self.memory_gib is None else int(self.memory_gib * (1 << 30))
 
 
 class TrackingConfig(Section):
@@ -73,7 +81,8 @@ class Config(Section):
     """A whole search.
 
     trials: asked in all, 1,000 if no budget is given. budget_seconds: training seconds of the told trials. duplicates:
-    whether a proposal isomorphic to an answered one is answered from the ledger, at no cost, or evaluated again.
+    whether a proposal isomorphic to one that was answered or is in flight shares its result, at no cost, or is
+    evaluated again.
     """
 
     table: Path
@@ -99,7 +108,9 @@ class Config(Section):
     def identity(self, table_fingerprint: str) -> dict[str, Any]:
         """What makes it this search and no other, as flat JSON values: all that its results may depend on."""
         values = self.model_dump(mode="json")
-        del values["tracking"], values["pool"]["address"], values["pool"]["retries"]
+        del values["tracking"]
+        for key in ("address", "retries", "trial_seconds", "memory_gib", "patience_seconds"):
+            del values["pool"][key]
         values["table"] = table_fingerprint
         values["trials"] = self.trial_limit
         return flat(values)

@@ -71,6 +71,7 @@ class Search:
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(self._evaluator.best)
         self.state = State()
+        self.ignored = 0
         self.mlflow_run_id: str | None = None
         self.tracking_error: str | None = None
 
@@ -127,7 +128,9 @@ class Search:
             closing(self._pool(ledger)) as pool,
         ):
             began = time.monotonic()
-            run(self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers)
+            self.ignored = run(
+                self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers
+            )
             return time.monotonic() - began, self.state.finished - replayed
 
     def _begun(self) -> Reading:
@@ -166,11 +169,15 @@ class Search:
             case "inline":
                 pool = InlinePool(self._evaluator, now)
             case "ray":
-                from workers.ray_pool import RayPool  # Ray takes a second to import
+                from workers.ray_fleet import HostSpec  # Ray takes a second to import
+                from workers.ray_pool import RayPool
 
                 make = partial(open_evaluator, str(self.config.table), self.config.objective)
-                pool = RayPool(make, config.workers, config.address, now, config.retries)
-        return pool if ledger is None else LedgerPool(pool, ledger)
+                hosts = HostSpec(memory=config.memory_bytes, seconds=config.trial_seconds)
+                pool = RayPool(
+                    make, config.workers, config.address, now, config.retries, hosts, config.patience_seconds
+                )
+        return pool if ledger is None else LedgerPool(pool, ledger, config.workers)
 
     def _described(self) -> dict[str, Any]:
         """What tracking calls this search: tags to filter by, parameters to compare."""
@@ -206,6 +213,7 @@ class Search:
             trials=state.finished,
             failed=state.failed,
             duplicates=state.duplicates,
+            ignored=self.ignored,
             best_hash=best.cell.module_hash if best else None,
             best_objective=best.objective if best else None,
             best_test_accuracy=best.test_accuracy if best else None,

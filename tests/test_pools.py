@@ -29,7 +29,7 @@ POOLS: dict[str, Callable[[], Pool]] = {
     "simulated": lambda: SimulatedPool(Evaluator(), [1.0, 2.0, 0.5]),
     "inline": lambda: InlinePool(Evaluator()),
     "ray": lambda: RayPool(Evaluator, workers=3),
-    "ledger": lambda: LedgerPool(SimulatedPool(Evaluator(), [1.0, 2.0, 0.5]), Ledger()),
+    "ledger": lambda: LedgerPool(SimulatedPool(Evaluator(), [1.0, 2.0, 0.5]), Ledger(), 3),
 }
 
 
@@ -135,7 +135,7 @@ def test_speeds_are_seeded_and_positive() -> None:
 
 
 def test_the_ledger_answers_isomorphic_cells_at_no_cost_and_before_anything_else() -> None:
-    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger())
+    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger(), 3)
     pool.submit(trial(0, 7, pool, cell=3))
     assert pool.wait()[0].finished == 7.0
     pool.submit(trial(1, 50, pool, cell=4))
@@ -148,7 +148,7 @@ def test_the_ledger_answers_isomorphic_cells_at_no_cost_and_before_anything_else
 
 
 def test_the_ledger_does_not_answer_for_other_epochs_or_failures() -> None:
-    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger())
+    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger(), 3)
     cell = Cell.numbered(3)
     for number, (epochs, seed) in enumerate([(4, 13), (4, 2), (12, 2)]):
         pool.submit(Trial(number, Proposal(cell, epochs), seed, pool.idle() or 0, pool.now))
