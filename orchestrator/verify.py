@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeGuard
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -111,7 +111,7 @@ class Count:
                 self._refuse(f"trial {trial} failed without a reason")
             self.failed += 1
 
-    def _refuse(self, what: str) -> None:
+    def _refuse(self, what: str) -> NoReturn:
         raise DataError(f"{self._path}: line {self.lines}: {what}")
 
 
@@ -144,7 +144,7 @@ def verify(run_dir: Path, history: History | None = None) -> Audit:
     return Audit(str(run_dir), count.lines, count.asked, count.told, count.failed, len(count.pending), tuple(agree))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and math.isfinite(value)
 
 
@@ -194,8 +194,8 @@ def _measured(state: State, trajectory: Trajectory) -> dict[str, float | None]:
         "duplicate_rate": state.duplicate_rate,
         "clock_seconds": state.clock,
         "training_seconds": state.spent,
-        "objective": best and best.objective,
-        "test_accuracy": best and best.test_accuracy,
+        "objective": best.objective if best else None,
+        "test_accuracy": best.test_accuracy if best else None,
     }
 
 
@@ -207,9 +207,9 @@ def _check_result(path: Path, state: State, trajectory: Trajectory) -> None:
             "trials": state.asked,
             "failed": state.failed,
             "duplicates": state.duplicates,
-            "best_hash": best and best.cell.module_hash,
-            "best_objective": best and best.objective,
-            "best_test_accuracy": best and best.test_accuracy,
+            "best_hash": best.cell.module_hash if best else None,
+            "best_objective": best.objective if best else None,
+            "best_test_accuracy": best.test_accuracy if best else None,
             "clock_seconds": state.clock,
         }
         for name, value in expected.items():
