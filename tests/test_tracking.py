@@ -289,11 +289,19 @@ def test_a_server_that_is_killed_and_restarted_has_the_whole_history(
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("kills", [3, 50])
 def test_kills_of_the_driver_on_ray_and_of_the_server_leave_the_whole_history(
-    kills: int, archsweep: Run, start: Start, until: Until, server: Server, curves_table: Path, run_dir: Path
+    kills: int,
+    archsweep: Run,
+    start: Start,
+    until: Until,
+    server: Server,
+    curves_table: Path,
+    run_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     port = free_port()
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="r") as folder:  # sockets have short names
         head = ("start", "--head", "--block", "--num-cpus", 2, "--port", port, "--include-dashboard", "false")
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or it asks for a token where one lies in the home folder
         start(*head, "--temp-dir", folder, program=[str(Path(sys.executable).with_name("ray"))])
         until(lambda: connects(port))
         flags = ("search", "--table", curves_table, "--trials", 12_000, "--searcher", "random", "--out", run_dir)
