@@ -277,5 +277,6 @@ def check_address(address: str) -> None:
 
 def _unreachable(address: str | None, error: Exception) -> ArchsweepError:
     return ArchsweepError(
-        f"cannot join the Ray cluster at {address}: {first_line(error)}; start one with `ray start`; if it asks for a token, set RAY_AUTH_MODE=token"
+        f"cannot join the Ray cluster at {address}: {first_line(error)}; start one with `ray start`; if it asks for a "
+        "token, set RAY_AUTH_MODE=token"
     )
