@@ -74,6 +74,13 @@ def cli() -> None:
 @cli.command()
 @click.argument("config_file", required=False, type=click.Path(path_type=Path))
 @click.option("--table", type=click.Path(path_type=Path), help="Benchmark table, made by `archsweep table import`.")
+@click.option(
+    "--evaluator", "evaluator__kind", metavar="table|train", help="What says how good a cell is.  [default: table]"
+)
+@click.option("--preset", "evaluator__preset", metavar="cpu|nasbench101", help="How to train.  [default: cpu]")
+@click.option("--dataset", "evaluator__dataset", metavar="NAME", help="What to train on.  [default: the preset's]")
+@click.option("--data", "evaluator__data", type=click.Path(path_type=Path), help="Folder of the data set's files.")
+@click.option("--device", "evaluator__device", help="What to train on: cpu or cuda.  [default: cpu]")
 @click.option("--searcher", "searcher__name", metavar="NAME", help="Searcher; `archsweep searchers` lists them.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the searcher.")
 @click.option("--trials", type=int, help="Trials asked in all.  [default: 1000, unless --budget-seconds]")
@@ -104,13 +111,15 @@ def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, 
     On this machine's cores through Ray, then on a cluster:
       archsweep search --table nb101.arrow --pool ray
       archsweep search --table nb101.arrow --pool ray --address auto --workers 256
+    Every cell trained for real, a trainer a core:
+      archsweep search --evaluator train --dataset digits --trials 40
     """
     from orchestrator.config import parse
     from orchestrator.search import Search
 
     values, where = _values(config_file, params, out, flags)
     config = parse(values, where)
-    run_dir = out or Path("runs") / f"{config.searcher.name}-{config.table.stem}-seed{config.seed}"
+    run_dir = out or Path("runs") / f"{config.searcher.name}-{config.label}-seed{config.seed}"
     job = Search(config, run_dir)
     with SearchProgress(stderr, job.trajectory, config.trial_limit, config.budget_seconds) as progress:
         summary = job.run([progress])
@@ -150,8 +159,6 @@ def _values(
         objective["column"] = objective["column"].removesuffix("_accuracy")
     if params:
         over = merged(over, {"searcher": dict(_parameter(text) for text in params)})
-    if "table" in over:
-        over["table"] = str(over["table"])
     return merged(base, over), where
 
 
