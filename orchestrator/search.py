@@ -56,7 +56,7 @@ class Search:
         self.source = source = open_source(config, run_dir)
         check_clock(config, source)
         if config.pool.kind == "ray" and config.pool.address is not None:
-            from workers.ray_pool import check_address  # Ray takes a second to import
+            from workers.ray_fleet import check_address  # Ray takes a second to import
 
             check_address(config.pool.address)
         self._evaluator = None if config.pool.kind == "ray" else source.here()
