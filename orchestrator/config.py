@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
 from nas.records import available_cores
+from workers.recipe import Optimizer
 from workers.table import Objective
 
 DEFAULT_TRIALS = 1_000
@@ -40,8 +41,8 @@ class SearcherConfig(BaseModel):
 class PoolConfig(Section):
     """Where evaluations run.
 
-    workers: slots, that is trials in flight. speed_spread: simulated only, see `worker_speeds`. address and retries:
-    Ray only, see `RayPool`.
+    workers: slots, that is trials in flight. speed_spread: simulated only, see `worker_speeds`. address, retries: Ray
+    only, see `RayPool`. cpus, gpus, memory, trial_seconds: of a trainer on Ray, see `HostSpec`.
     """
 
     kind: Literal["simulated", "inline", "ray"] = "simulated"
@@ -49,6 +50,14 @@ class PoolConfig(Section):
     speed_spread: float = Field(default=0.0, ge=0, le=5)
     retries: int = Field(default=3, ge=0)
     address: str | None = None
+    cpus: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    memory: int | None = Field(default=None, ge=1)
+    trial_seconds: float | None = Field(default=None, gt=0)
+
+
+UNIDENTIFYING = {"address", "retries", "cpus", "gpus", "memory", "trial_seconds"}
+"""Keys of a pool on which no result depends."""
 
 
 class TableConfig(Section):
@@ -57,18 +66,35 @@ class TableConfig(Section):
     kind: Literal["table"] = "table"
 
 
+class GridConfig(Section):
+    """Values to try of fields of `Recipe`; none means the preset's."""
+
+    optimizer: tuple[Optimizer, ...] = ()
+    learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    weight_decay: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    crop: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    flip: tuple[bool, ...] = ()
+
+    @property
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        return {name: values for name, values in self if values}
+
+
 class TrainConfig(Section):
     """Cells are trained, see `workers.recipe`.
 
-    dataset: None means the preset's. data: folder of the data set's files. max_vertices: of the cells searched.
+    dataset: None means the preset's. data: folder of the data set's files. device: None means cuda if the pool's
+    trainers have GPUs, else cpu. max_vertices: of the cells searched. grid: every combination is tried for every cell,
+    and the best validation accuracy counts.
     """
 
     kind: Literal["train"]
     preset: str = "cpu"
     dataset: str | None = None
     data: Path | None = None
-    device: str = "cpu"
+    device: str | None = None
     max_vertices: int = Field(default=7, ge=2, le=7)
+    grid: GridConfig = GridConfig()
 
     @field_validator("data")
     @classmethod
@@ -152,8 +178,9 @@ class Config(Section):
 
         source: what the evaluator's results depend on, see `Source.identity`.
         """
-        values = self.model_dump(mode="json", exclude={"tracking", "evaluator", "table"})
-        del values["pool"]["address"], values["pool"]["retries"]
+        values = self.model_dump(
+            mode="json", exclude={"tracking": True, "evaluator": True, "table": True, "pool": UNIDENTIFYING}
+        )
         values["trials"] = self.trial_limit
         return flat({**source, **values})
 

@@ -18,6 +18,7 @@ from nas.files import replacing
 from nas.space import CellSpace
 from nas.trial import Status
 from orchestrator.config import Config, flat
+from orchestrator.curves import Curves
 from orchestrator.draw import save_pictures
 from orchestrator.journal import Journal, Reading
 from orchestrator.lock import locked
@@ -92,8 +93,13 @@ class Search:
             return
         metrics = MetricsFile(self.run_dir, self.trajectory, self._described())
         tracker = Tracker(self.run_dir, self.config.tracking.uri or default_uri(self.run_dir.absolute().parent))
+        curves = self.source.curves
         try:
-            yield [metrics]
+            if curves is None:
+                yield [metrics]
+            else:
+                with Curves(curves, self.state, metrics.curve) as watching:
+                    yield [metrics, watching]
             artifacts = self._save_artifacts()
         except BaseException:
             metrics.end("KILLED", ())
@@ -155,9 +161,12 @@ class Search:
         config, now = self.config.pool, self.state.clock
         pool: Pool
         if self._evaluator is None:
-            from workers.ray_pool import RayPool  # Ray takes a second to import
+            from workers.ray_fleet import HostSpec  # Ray takes a second to import
+            from workers.ray_pool import RayPool
 
-            pool = RayPool(self.source.elsewhere, config.workers, config.address, now, config.retries)
+            alone = HostSpec(1, config.cpus, config.gpus, config.memory, config.trial_seconds)
+            hosts = alone if self.source.alone else HostSpec()
+            pool = RayPool(self.source.elsewhere, config.workers, config.address, now, config.retries, hosts)
         elif config.kind == "simulated":
             speeds = worker_speeds(config.workers, config.speed_spread, self.config.seed)
             pool = SimulatedPool(self._evaluator, speeds, now)
