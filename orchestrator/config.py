@@ -41,8 +41,9 @@ class SearcherConfig(BaseModel):
 class PoolConfig(Section):
     """Where evaluations run.
 
-    workers: slots, that is trials in flight. speed_spread: simulated only, see `worker_speeds`. address, retries: Ray
-    only, see `RayPool`. cpus, gpus, memory, trial_seconds: of a trainer on Ray, see `HostSpec`.
+    workers: slots, that is trials in flight. speed_spread: simulated only, see `worker_speeds`. The rest is for Ray
+    only, see `RayPool` and `HostSpec`: trial_seconds and memory_gib (2**30 bytes) are what one evaluation may take,
+    patience_seconds how long to wait for a worker when the last one is gone, cpus and gpus what a trainer sets aside.
     """
 
     kind: Literal["simulated", "inline", "ray"] = "simulated"
@@ -52,11 +53,16 @@ class PoolConfig(Section):
     address: str | None = None
     cpus: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    memory: int | None = Field(default=None, ge=1)
-    trial_seconds: float | None = Field(default=None, gt=0)
+    trial_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    memory_gib: float | None = Field(default=None, gt=0, le=1 << 20)
+    patience_seconds: float = Field(default=300.0, ge=0, allow_inf_nan=False)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return None if self.memory_gib is None else int(self.memory_gib * (1 << 30))
 
 
-UNIDENTIFYING = {"address", "retries", "cpus", "gpus", "memory", "trial_seconds"}
+UNIDENTIFYING = {"address", "retries", "trial_seconds", "memory_gib", "patience_seconds", "cpus", "gpus"}
 """Keys of a pool on which no result depends."""
 
 
@@ -128,7 +134,8 @@ class Config(Section):
     """A whole search.
 
     trials: asked in all, 1,000 if no budget is given. budget_seconds: training seconds of the told trials. duplicates:
-    whether a proposal isomorphic to an answered one is answered from the ledger, at no cost, or evaluated again.
+    whether a proposal isomorphic to one that was answered or is in flight shares its result, at no cost, or is
+    evaluated again.
     """
 
     table: Path | None = None

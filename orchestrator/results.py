@@ -49,12 +49,14 @@ SCHEMA = pa.schema(
 class Summary:
     """The outcome of a search. Accuracies and regret are fractions; clock_seconds is the pool's clock.
 
-    wall_seconds and trials_per_second are those of this process: of a search that was resumed, the last part only.
+    ignored, wall_seconds and trials_per_second are those of this process: of a search that was resumed, the last part
+    only. ignored: completions that came late or again, of trials that had finished.
     """
 
     trials: int
     failed: int
     duplicates: int
+    ignored: int
     best_hash: str | None
     best_objective: float | None
     best_test_accuracy: float | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ class Search:
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(source.best)
         self.state = State()
+        self.ignored = 0
         self.mlflow_run_id: str | None = None
         self.tracking_error: str | None = None
 
@@ -128,7 +130,9 @@ class Search:
             closing(self._pool(ledger)) as pool,
         ):
             began = time.monotonic()
-            run(self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers)
+            self.ignored = run(
+                self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers
+            )
             return time.monotonic() - began, self.state.finished - replayed
 
     def _begun(self) -> Reading:
@@ -164,15 +168,17 @@ class Search:
             from workers.ray_fleet import HostSpec  # Ray takes a second to import
             from workers.ray_pool import RayPool
 
-            alone = HostSpec(1, config.cpus, config.gpus, config.memory, config.trial_seconds)
-            hosts = alone if self.source.alone else HostSpec()
-            pool = RayPool(self.source.elsewhere, config.workers, config.address, now, config.retries, hosts)
+            hosts = HostSpec(memory=config.memory_bytes, seconds=config.trial_seconds)
+            if self.source.alone:
+                hosts = replace(hosts, trials=1, cpus=config.cpus, gpus=config.gpus)
+            make = self.source.elsewhere
+            pool = RayPool(make, config.workers, config.address, now, config.retries, hosts, config.patience_seconds)
         elif config.kind == "simulated":
             speeds = worker_speeds(config.workers, config.speed_spread, self.config.seed)
             pool = SimulatedPool(self._evaluator, speeds, now)
         else:
             pool = InlinePool(self._evaluator, now)
-        return pool if ledger is None else LedgerPool(pool, ledger)
+        return pool if ledger is None else LedgerPool(pool, ledger, config.workers)
 
     def _described(self) -> dict[str, Any]:
         """What tracking calls this search: tags to filter by, parameters to compare."""
@@ -208,6 +214,7 @@ class Search:
             trials=state.finished,
             failed=state.failed,
             duplicates=state.duplicates,
+            ignored=self.ignored,
             best_hash=best.cell.module_hash if best else None,
             best_objective=best.objective if best else None,
             best_test_accuracy=best.test_accuracy if best else None,

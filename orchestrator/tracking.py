@@ -124,6 +124,22 @@ def track(run_dir: Path, uri: str) -> str:
     return (run_dir / RUN_ID_FILE).read_text().strip()
 
 
+def logged(run_dir: Path, uri: str) -> dict[str, list[tuple[int, float]]]:
+    """The steps and values of every metric in the MLflow run of a folder. Raises `ArchsweepError`."""
+    file = run_dir / RUN_ID_FILE
+    if not file.is_file():
+        raise DataError(f"{run_dir} has no MLflow run; `archsweep track {run_dir}` makes one")
+    try:
+        client = _client(uri)
+        run = client.get_run(file.read_text().strip())
+        return {
+            name: sorted((metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, name))
+            for name in run.data.metrics
+        }
+    except Exception as error:  # as in `follow`
+        raise ArchsweepError(f"cannot read the MLflow run of {run_dir}: {_reason(error)}") from None
+
+
 def _log(run_dir: Path, client: Any, alive: Callable[[], bool]) -> None:
     lines = _tail(run_dir / METRICS_FILE, alive)
     first = next(lines, None)
