@@ -27,7 +27,7 @@ Until = Callable[[Callable[[], object]], None]
 
 COMMANDS = (
     ("search",), ("searchers",), ("table",), ("table", "import"), ("table", "info"), ("table", "query"),
-    ("table", "build"), ("train",), ("track",), ("ui",),
+    ("table", "build"), ("train",), ("drift",), ("track",), ("ui",),
 )  # fmt: skip
 CHAIN = '{"adjacency": "010001000", "operations": "input,conv3x3-bn-relu,output"}'
 PASSWORD = "http://user:hunter2@127.0.0.1:5000"

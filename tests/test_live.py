@@ -97,6 +97,7 @@ def test_a_training_whose_trainer_is_killed_goes_on_elsewhere_and_ends_as_if_it_
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
+@pytest.mark.filterwarnings("ignore")  # MLflow's and SQLAlchemy's own, in the client that looks
 def test_forty_cells_on_two_trainers_of_which_one_is_killed_with_their_curves_in_mlflow(
     tmp_path: Path, ray_cluster: None
 ) -> None:
