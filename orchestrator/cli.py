@@ -74,7 +74,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("config_file", required=False, type=click.Path(path_type=Path))
-@click.option("--table", type=click.Path(path_type=Path), help="Benchmark table, made by `archsweep table import`.")
+@click.option("--table", type=click.Path(path_type=Path), help="Benchmark table.  [default: the one in the box]")
 @click.option(
     "--evaluator", "evaluator__kind", metavar="table|train", help="What says how good a cell is.  [default: table]"
 )
@@ -113,7 +113,8 @@ def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, 
     is in DIR. A search that was killed, at whatever moment, goes on where it was.
 
     \b
-    On the simulated clock, 64 workers, half a million seconds of training:
+    On the table that comes with archsweep, then on NAS-Bench-101, on 64 simulated workers for half a million seconds:
+      archsweep search
       archsweep search --table nb101.arrow --workers 64 --budget-seconds 5e5
     On this machine's cores through Ray, then on a cluster:
       archsweep search --table nb101.arrow --pool ray

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
+from nas.packaged import PACKAGED
 from nas.records import available_cores
 from workers.recipe import Optimizer
 from workers.table import Objective
@@ -133,9 +134,9 @@ class TrackingConfig(Section):
 class Config(Section):
     """A whole search.
 
-    trials: asked in all, 1,000 if no budget is given. budget_seconds: training seconds of the told trials. duplicates:
-    whether a proposal isomorphic to one that was answered or is in flight shares its result, at no cost, or is
-    evaluated again.
+    table: None means the one that comes with archsweep. trials: asked in all, 1,000 if no budget is given.
+    budget_seconds: training seconds of the told trials. duplicates: whether a proposal isomorphic to one that was
+    answered or is in flight shares its result, at no cost, or is evaluated again.
     """
 
     table: Path | None = None
@@ -153,7 +154,8 @@ class Config(Section):
     @classmethod
     def _trainers(cls, values: Any) -> Any:
         """Live training takes real time: by default on Ray, a trainer a core."""
-        if isinstance(values, Mapping) and (values.get("evaluator") or {}).get("kind") == "train":
+        evaluator = values.get("evaluator") if isinstance(values, Mapping) else None
+        if isinstance(evaluator, Mapping) and evaluator.get("kind") == "train":
             return merged({"pool": {"kind": "ray", "workers": available_cores()}}, values)
         return values
 
@@ -161,12 +163,6 @@ class Config(Section):
     @classmethod
     def _absolute(cls, table: Path | None) -> Path | None:
         return None if table is None else table.expanduser().absolute()
-
-    @model_validator(mode="after")
-    def _has_a_table(self) -> Config:
-        if self.evaluator.kind == "table" and self.table is None:
-            raise PydanticCustomError("table", 'no table given; name one with --table FILE or `table = "FILE"`')
-        return self
 
     @property
     def trial_limit(self) -> int | None:
@@ -176,8 +172,8 @@ class Config(Section):
     @property
     def label(self) -> str:
         """What the search is on, in a word, for the names of folders."""
-        if self.table is not None:
-            return self.table.stem
+        if self.evaluator.kind == "table":
+            return (self.table or PACKAGED).stem
         return getattr(self.evaluator, "dataset", None) or self.evaluator.kind
 
     def identity(self, source: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,8 +234,6 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
         match first["type"]:
             case "extra_forbidden" | "unexpected_keyword_argument":
                 message = f"unknown key {key!r}"
-            case "table":
-                message = first["msg"]
             case "union_tag_not_found":
                 message = f"key '{key}.kind' is missing"
             case "union_tag_invalid":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.errors import ArchsweepError
+from nas.packaged import packaged_table
 from orchestrator.config import Config, TableConfig, TrainConfig
 from workers.recipe import preset
 from workers.source import Source
@@ -19,8 +20,7 @@ def open_source(config: Config, run_dir: Path) -> Source:
     """Raises `ArchsweepError` if the evaluator cannot serve the search."""
     match config.evaluator:
         case TableConfig():
-            assert config.table is not None, "the configuration was checked"
-            return table_source(config.table, config.objective)
+            return table_source(config.table or packaged_table(), config.objective)
         case TrainConfig():
             if config.table is not None:
                 raise ArchsweepError("a live training looks nothing up; drop the table, or --evaluator train")

@@ -26,6 +26,7 @@ ADAPTERS = {
     "google": {"nas/tfrecord.py"},
     "click": {"orchestrator/cli.py", *COMMANDS},
     "rich": {"orchestrator/cli.py", "orchestrator/progress.py", *COMMANDS},
+    "scipy": {"orchestrator/datasheet.py"},
     "safetensors": {"workers/checkpoint.py"},
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
