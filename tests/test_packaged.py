@@ -52,9 +52,7 @@ def test_a_search_without_a_table_takes_the_one_in_the_box(
 
 def test_without_it_the_search_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.packaged.PACKAGED", tmp_path / "none.arrow")
-    with pytest.raises(
-        ArchsweepError, match="none came with this archsweep; name one with"
-    ):
+    with pytest.raises(ArchsweepError, match="none came with this archsweep; name one with"):
         Search(parse({}, "test"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -92,7 +90,7 @@ def test_a_datasheet_says_recipe_machine_time_and_reliability(tmp_path: Path, ar
     path = tmp_path / "t.arrow"
     table = synthetic(path, 0.01)
     sheet = datasheet(table, "t", table)
-    for part in ("| setting.recipe.optimizer | sgd |", "| cpu | abacus |", "80.0 min of training", "1 and 3 epochs: 0.9"):
+    for part in ("| setting.recipe.optimizer | sgd |", "| cpu | abacus |", "80.0 min of", "1 and 3 epochs: 0.9"):
         assert part in sheet
     done = archsweep("table", "datasheet", path, "--json")
     assert done.returncode == 0, done.stderr
