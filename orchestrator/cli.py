@@ -17,6 +17,7 @@ from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
 from orchestrator.commands_drift import drift
+from orchestrator.commands_live import stop
 from orchestrator.commands_table import table
 from orchestrator.commands_train import train
 from orchestrator.progress import SearchProgress, duration
@@ -235,6 +236,7 @@ def searchers(as_json: bool) -> None:
 cli.add_command(table)
 cli.add_command(train)
 cli.add_command(drift)
+cli.add_command(stop)
 
 
 @cli.command()

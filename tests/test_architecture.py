@@ -30,7 +30,6 @@ ADAPTERS = {
     "safetensors": {"workers/checkpoint.py"},
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
-        "orchestrator/commands_train.py",
         "workers/checkpoint.py",
         "workers/network.py",
         "workers/optimizers.py",
