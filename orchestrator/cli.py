@@ -104,6 +104,7 @@ def cli() -> None:
 @click.option(
     "--patience-seconds", "pool__patience_seconds", type=float, help="Wait for a worker, on Ray.  [default: 300]"
 )
+@click.option("--gpus", "pool__gpus", type=float, help="GPUs of each trainer on Ray, fractions too.  [default: 0]")
 @click.option("--track/--no-track", "tracking__enabled", default=None, help="Log to MLflow.  [default: track]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; resumed if it holds one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
