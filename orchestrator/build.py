@@ -258,7 +258,7 @@ def _table_data(plan: Plan, cells: NDArray[np.int32], done: dict[Task, Row]) -> 
 
 
 def machine() -> dict[str, str]:
-    """What trainings ran on, as far as it bears on time and rounding."""
+    """What this process runs on, as far as it bears on time and rounding; a build may have begun elsewhere."""
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text(errors="replace").splitlines() if cpus.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

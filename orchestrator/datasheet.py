@@ -131,7 +131,7 @@ def datasheet(table: Table, name: str, other: Table | None = None) -> str:
     seconds = sum(budget.seconds for budget in found)
     if np.isfinite(seconds) and seconds:
         parts.append(f"## Time\n\n{duration(seconds)} of training seconds in all.")
-    for title, part in (("Recipe", table.made.get("plan")), ("Machine", table.made.get("machine"))):
+    for title, part in (("Recipe", table.made.get("plan")), ("Machine that finished it", table.made.get("machine"))):
         if isinstance(part, Mapping):
             lines = "\n".join(f"| {key} | {value} |" for key, value in flat(part).items())
             parts.append(f"## {title}\n\n| what | value |\n| --- | --- |\n{lines}")
