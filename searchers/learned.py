@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from nas.cell import Cell
 from nas.space import CellSpace
 from nas.trial import Proposal, Trial
-from surrogate.base import Predictor
+from surrogate.base import Prediction, Predictor, normal
 
 UNSEEN_ATTEMPTS = 100
 GROWTH = 20
+NOTHING = normal(np.zeros(0), np.zeros(0))
 
 
 @dataclass
@@ -79,31 +80,28 @@ class Candidates:
     parents: int
     _fitted: int = 0
     _cells: list[Cell] = field(default_factory=list)
-    _mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    _std: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    _predicted: Prediction = NOTHING
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.parents < 1:
             raise ValueError(f"candidates and parents must be at least 1, got {self.count} and {self.parents}")
 
-    def unseen(
-        self, pending: Collection[Proposal], rng: Generator
-    ) -> tuple[list[Cell], NDArray[np.float64], NDArray[np.float64]]:
-        """Candidates neither told nor pending, their means and standard deviations; none before there is a model."""
+    def unseen(self, pending: Collection[Proposal], rng: Generator) -> tuple[list[Cell], Prediction]:
+        """Candidates neither told nor pending, and what is predicted of them; none before there is a model."""
         model = self.learned.model()
         if model is None:
-            return [], self._mean, self._std
+            return [], NOTHING
         if self._fitted != self.learned.fitted:
             self._fitted = self.learned.fitted
             self._cells = self._mutants(np.random.default_rng(self._fitted))
-            self._mean, self._std = model.predict(_keys(self._cells))
+            self._predicted = model.predict(_keys(self._cells))
         taken = {proposal.cell.key for proposal in pending} | self.learned.known
         chosen = [i for i, cell in enumerate(self._cells) if cell.key not in taken]
         if chosen:
-            return [self._cells[i] for i in chosen], self._mean[chosen], self._std[chosen]
+            return [self._cells[i] for i in chosen], self._predicted[chosen]
         # More was asked with this model than it had candidates: these are for this ask only.
         fresh = [cell for cell in self._mutants(rng) if cell.key not in taken]
-        return (fresh, *model.predict(_keys(fresh))) if fresh else ([], self._mean[:0], self._std[:0])
+        return (fresh, model.predict(_keys(fresh))) if fresh else ([], NOTHING)
 
     def _mutants(self, rng: Generator) -> list[Cell]:
         parents = self.learned.best(self.parents)
