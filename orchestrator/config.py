@@ -36,6 +36,18 @@ class SearcherConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
+class FilterConfig(BaseModel):
+    """Parameters of the filter in front of the searcher, see `searchers.filtered`; a policy switches it on."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    policy: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return self.model_dump()
+
+
 class PoolConfig(Section):
     """Where evaluations run.
 
@@ -82,6 +94,7 @@ class Config(Section):
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     duplicates: Literal["reuse", "evaluate"] = "reuse"
     searcher: SearcherConfig = SearcherConfig()
+    filter: FilterConfig | None = None
     objective: Objective = Objective()
     pool: PoolConfig = PoolConfig()
     tracking: TrackingConfig = TrackingConfig()
