@@ -83,6 +83,12 @@ def cli() -> None:
 @click.option("--device", "evaluator__device", help="What to train on: cpu or cuda.  [default: cpu]")
 @click.option("--searcher", "searcher__name", metavar="NAME", help="Searcher; `archsweep searchers` lists them.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the searcher.")
+@click.option(
+    "--filter", "filter__policy", metavar="POLICY", help="Filter proposals: top, quantile, ei, thompson, space."
+)
+@click.option(
+    "--filter-parameter", "filter_params", multiple=True, metavar="KEY=VALUE", help="A parameter of the filter."
+)
 @click.option("--trials", type=int, help="Trials asked in all.  [default: 1000, unless --budget-seconds]")
 @click.option("--budget-seconds", type=float, help="Training seconds to spend, as the table counts them.")
 @click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
@@ -99,7 +105,14 @@ def cli() -> None:
 @click.option("--track/--no-track", "tracking__enabled", default=None, help="Log to MLflow.  [default: track]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; resumed if it holds one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, as_json: bool, **flags: Any) -> None:
+def search(
+    config_file: Path | None,
+    params: tuple[str, ...],
+    filter_params: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
     """Run a search, or resume the one in --out.
 
     The search is described by CONFIG_FILE (TOML), by the flags, or by both, flags winning. --out DIR alone resumes what
@@ -113,11 +126,13 @@ def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, 
       archsweep search --table nb101.arrow --pool ray --address auto --workers 256
     Every cell trained for real, a trainer a core:
       archsweep search --evaluator train --dataset digits --trials 40
+    Evolution, of whose proposals a surrogate lets the best of 50 pass:
+      archsweep search --table nb101.arrow --filter top --filter-parameter candidates=50
     """
     from orchestrator.config import parse
     from orchestrator.search import Search
 
-    values, where = _values(config_file, params, out, flags)
+    values, where = _values(config_file, params, filter_params, out, flags)
     config = parse(values, where)
     run_dir = out or Path("runs") / f"{config.searcher.name}-{config.label}-seed{config.seed}"
     job = Search(config, run_dir)
@@ -135,7 +150,11 @@ def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, 
 
 
 def _values(
-    config_file: Path | None, params: tuple[str, ...], out: Path | None, flags: dict[str, Any]
+    config_file: Path | None,
+    params: tuple[str, ...],
+    filter_params: tuple[str, ...],
+    out: Path | None,
+    flags: dict[str, Any],
 ) -> tuple[dict[str, Any], str]:
     """The tables of the configuration, and what to call their source in a message."""
     from orchestrator.config import merged, read_toml
@@ -157,8 +176,8 @@ def _values(
         objective["repeat"] = int(objective["repeat"])
     if "column" in objective:
         objective["column"] = objective["column"].removesuffix("_accuracy")
-    if params:
-        over = merged(over, {"searcher": dict(_parameter(text) for text in params)})
+    over = merged(over, {"searcher": dict(_parameter(text) for text in params)} if params else {})
+    over = merged(over, {"filter": dict(_parameter(text) for text in filter_params)} if filter_params else {})
     return merged(base, over), where
 
 
@@ -171,7 +190,7 @@ def _nested(option: str, value: Any) -> dict[str, Any]:
 def _parameter(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise ArchsweepError(f"--param {text!r}: expected KEY=VALUE")
+        raise ArchsweepError(f"parameter {text!r}: expected KEY=VALUE")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -37,6 +37,18 @@ class SearcherConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
+class FilterConfig(BaseModel):
+    """Parameters of the filter in front of the searcher, see `searchers.filtered`; a policy switches it on."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    policy: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return self.model_dump()
+
+
 class PoolConfig(Section):
     """Where evaluations run.
 
@@ -112,6 +124,7 @@ class Config(Section):
     duplicates: Literal["reuse", "evaluate"] = "reuse"
     searcher: SearcherConfig = SearcherConfig()
     evaluator: EvaluatorConfig = TableConfig()
+    filter: FilterConfig | None = None
     objective: Objective = Objective()
     pool: PoolConfig = PoolConfig()
     tracking: TrackingConfig = TrackingConfig()

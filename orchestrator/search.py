@@ -28,7 +28,7 @@ from orchestrator.sources import open_source
 from orchestrator.state import Budget, State
 from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
-from searchers.registry import make_searcher
+from searchers.registry import make_filtered, make_searcher
 from workers.base import Pool
 from workers.inline import InlinePool
 from workers.ledger import Ledger, LedgerPool
@@ -63,6 +63,8 @@ class Search:
         self.identity = config.identity(source.identity)
         self.space = CellSpace(source.cells)
         self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters, source.budgets)
+        if config.filter is not None:
+            self.searcher = make_filtered(self.space, self.searcher, config.filter.parameters)
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(source.best)
         self.state = State()
