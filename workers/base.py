@@ -34,7 +34,9 @@ class Pool(Protocol):
         ...
 
     def wait(self) -> list[Trial]:
-        """At least one finished trial, in the order in which they finished; failures are values."""
+        """Finished trials, in the order in which they finished; failures are values. Waits for at least one, unless
+        slots become idle without: workers that joined.
+        """
         ...
 
     def close(self) -> None:
