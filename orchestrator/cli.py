@@ -101,6 +101,14 @@ def cli() -> None:
 @click.option(
     "--speed-spread", "pool__speed_spread", type=float, help="Spread of simulated workers' speeds.  [default: 0]"
 )
+@click.option("--dispatch", "pool__dispatch", metavar="async|generation", help="When to ask.  [default: async]")
+@click.option(
+    "--cluster",
+    "cluster",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    help="A class of simulated workers; see docs/what-if.md.",
+)
 @click.option("--address", "pool__address", metavar="ADDRESS", help="Ray cluster to join; auto finds a local one.")
 @click.option("--track/--no-track", "tracking__enabled", default=None, help="Log to MLflow.  [default: track]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; resumed if it holds one.")
@@ -109,6 +117,7 @@ def search(
     config_file: Path | None,
     params: tuple[str, ...],
     filter_params: tuple[str, ...],
+    cluster: tuple[str, ...],
     out: Path | None,
     as_json: bool,
     **flags: Any,
@@ -121,6 +130,8 @@ def search(
     \b
     On the simulated clock, 64 workers, half a million seconds of training:
       archsweep search --table nb101.arrow --workers 64 --budget-seconds 5e5
+    What 64 workers that are preempted twice a day, at a price of 0.3 an hour, make of it:
+      archsweep search --table nb101.arrow --cluster count=64,preemptions=0.08,price=0.3
     On this machine's cores through Ray, then on a cluster:
       archsweep search --table nb101.arrow --pool ray
       archsweep search --table nb101.arrow --pool ray --address auto --workers 256
@@ -132,6 +143,8 @@ def search(
     from orchestrator.config import parse
     from orchestrator.search import Search
 
+    if cluster:
+        flags["pool__cluster"] = [dict(map(_parameter, text.split(","))) for text in cluster]
     values, where = _values(config_file, params, filter_params, out, flags)
     config = parse(values, where)
     run_dir = out or Path("runs") / f"{config.searcher.name}-{config.label}-seed{config.seed}"
@@ -190,7 +203,7 @@ def _nested(option: str, value: Any) -> dict[str, Any]:
 def _parameter(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise ArchsweepError(f"parameter {text!r}: expected KEY=VALUE")
+        raise ArchsweepError(f"{text!r}: expected KEY=VALUE")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -209,9 +222,19 @@ def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
         ("its mean test accuracy", percent(summary.best_test_accuracy)),
         ("regret", "unknown" if summary.regret is None else f"{summary.regret * 100:.3f} points"),
         ("clock", duration(summary.clock_seconds)),
+        ("utilisation", percent(summary.utilisation)),
+        *([] if summary.cost is None else [("cost", f"{summary.cost:,.2f}")]),
         ("wall time", f"{duration(summary.wall_seconds)} ({summary.trials_per_second:,.0f} trials/s)"),
+        ("most of it", _where_it_went(summary)),
         ("MLflow run", summary.mlflow_run_id or "not tracked"),
     ]
+
+
+def _where_it_went(summary: Any) -> str:
+    """The three parts that took most of a search's wall time."""
+    total = sum(summary.spans.values())
+    most = sorted(summary.spans.items(), key=lambda span: -span[1])[:3]
+    return ", ".join(f"{part} {seconds / total:.0%}" for part, seconds in most) if total else "too short to tell"
 
 
 @cli.command()

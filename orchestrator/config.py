@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import tomli_w
@@ -14,9 +14,12 @@ from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
 from nas.records import available_cores
+from orchestrator.journal import Durability
+from workers.cluster import WorkerClass
 from workers.table import Objective
 
 DEFAULT_TRIALS = 1_000
+MOST_WORKERS = 100_000
 
 
 class Section(BaseModel):
@@ -52,15 +55,42 @@ class FilterConfig(BaseModel):
 class PoolConfig(Section):
     """Where evaluations run.
 
-    workers: slots, that is trials in flight. speed_spread: simulated only, see `worker_speeds`. address and retries:
-    Ray only, see `RayPool`.
+    workers: slots, that is trials in flight. dispatch: ``generation`` waits for all in flight before it asks for more.
+    speed_spread: simulated only, of workers that are else alike; or cluster: classes of workers, see `WorkerClass`,
+    whose counts make up ``workers``. address and retries: Ray only, see `RayPool`.
     """
 
     kind: Literal["simulated", "inline", "ray"] = "simulated"
-    workers: int = Field(default=8, ge=1, le=100_000)
+    workers: int = Field(default=8, ge=1, le=MOST_WORKERS)
+    dispatch: Literal["async", "generation"] = "async"
     speed_spread: float = Field(default=0.0, ge=0, le=5)
+    cluster: tuple[WorkerClass, ...] = ()
     retries: int = Field(default=3, ge=0)
     address: str | None = None
+
+    @model_validator(mode="after")
+    def _cluster_is_whole(self) -> Self:
+        if not self.cluster:
+            return self
+        count = sum(kind.count for kind in self.cluster)
+        if "workers" not in self.model_fields_set:
+            object.__setattr__(self, "workers", count)
+        wrong = {
+            "only the simulated pool takes a cluster": self.kind != "simulated",
+            "the spread of speeds belongs into the classes": self.speed_spread > 0,
+            f"the classes have {count} workers, not {self.workers}; leave workers out": self.workers != count,
+            f"{count:,} workers are more than {MOST_WORKERS:,}": count > MOST_WORKERS,
+            "it leaves before it joins": any(kind.leaves and kind.leaves <= kind.joins for kind in self.cluster),
+            "one class at least must not leave": all(kind.leaves for kind in self.cluster),
+        }
+        for message in (text for text, is_so in wrong.items() if is_so):
+            raise PydanticCustomError("cluster", message)
+        return self
+
+    @property
+    def classes(self) -> tuple[WorkerClass, ...]:
+        """The workers, class by class."""
+        return self.cluster or (WorkerClass(self.workers, speed_spread=self.speed_spread),)
 
 
 class TableConfig(Section):
@@ -115,6 +145,8 @@ class Config(Section):
 
     trials: asked in all, 1,000 if no budget is given. budget_seconds: training seconds of the told trials. duplicates:
     whether a proposal isomorphic to an answered one is answered from the ledger, at no cost, or evaluated again.
+    durability: when the disk has the journal, see `Journal`; by default ``second`` on the simulated clock, otherwise
+    ``turn``.
     """
 
     table: Path | None = None
@@ -122,6 +154,7 @@ class Config(Section):
     budget_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     duplicates: Literal["reuse", "evaluate"] = "reuse"
+    durability: Durability | None = None
     searcher: SearcherConfig = SearcherConfig()
     evaluator: EvaluatorConfig = TableConfig()
     filter: FilterConfig | None = None
@@ -165,7 +198,7 @@ class Config(Section):
 
         source: what the evaluator's results depend on, see `Source.identity`.
         """
-        values = self.model_dump(mode="json", exclude={"tracking", "evaluator", "table"})
+        values = self.model_dump(mode="json", exclude={"tracking", "durability", "evaluator", "table"})
         del values["pool"]["address"], values["pool"]["retries"]
         values["trials"] = self.trial_limit
         return flat({**source, **values})
@@ -176,14 +209,20 @@ class Config(Section):
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, keys joined by dots."""
+    """Nested tables as one, keys joined by dots; tables in a list go by their place."""
     joined: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
             joined |= flat(value, f"{prefix}{key}.")
+        elif _are_tables(value):
+            joined |= flat({str(place): table for place, table in enumerate(value)}, f"{prefix}{key}.")
         else:
             joined[prefix + key] = value
     return joined
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(table, Mapping) for table in value)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -226,7 +265,7 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
                 message = f"{key}.kind = {context['tag']!r}: choose from {context['expected_tags']}"
             case "missing":
                 message = f"key {key!r} is missing"
-            case "password":  # and the input is not repeated
+            case "password" | "cluster":  # and the input is not repeated
                 message = f"{key}: {first['msg']}"
             case _:
                 message = f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
@@ -236,9 +275,8 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
 LITERAL_BRANCHES = ("literal['sample','mean']", "int")
 
 
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, Mapping) else value
-        for key, value in values.items()
-        if value is not None
-    }
+def _without_none(value: Any) -> Any:
+    """TOML values: tables without the keys that have none."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(below) for key, below in value.items() if below is not None}
+    return [_without_none(below) for below in value] if isinstance(value, list) else value
