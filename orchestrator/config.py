@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
+from nas.packaged import PACKAGED
 from nas.records import available_cores
 from orchestrator.journal import Durability
 from workers.cluster import WorkerClass
+from workers.recipe import Optimizer
 from workers.table import Objective
 
 DEFAULT_TRIALS = 1_000
@@ -57,7 +59,9 @@ class PoolConfig(Section):
 
     workers: slots, that is trials in flight. dispatch: ``generation`` waits for all in flight before it asks for more.
     speed_spread: simulated only, of workers that are else alike; or cluster: classes of workers, see `WorkerClass`,
-    whose counts make up ``workers``. address and retries: Ray only, see `RayPool`.
+    whose counts make up ``workers``. The rest is for Ray only, see `RayPool` and `HostSpec`: trial_seconds and
+    memory_gib (2**30 bytes) are what one evaluation may take, patience_seconds how long to wait for a worker when the
+    last one is gone, cpus and gpus what a trainer sets aside.
     """
 
     kind: Literal["simulated", "inline", "ray"] = "simulated"
@@ -67,6 +71,19 @@ class PoolConfig(Section):
     cluster: tuple[WorkerClass, ...] = ()
     retries: int = Field(default=3, ge=0)
     address: str | None = None
+    cpus: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    trial_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    memory_gib: float | None = Field(default=None, gt=0, le=1 << 20)
+    patience_seconds: float = Field(default=300.0, ge=0, allow_inf_nan=False)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return None if self.memory_gib is None else int(self.memory_gib * (1 << 30))
+
+
+UNIDENTIFYING = {"address", "retries", "trial_seconds", "memory_gib", "patience_seconds", "cpus", "gpus"}
+"""Keys of a pool on which no result depends."""
 
     @model_validator(mode="after")
     def _cluster_is_whole(self) -> Self:
@@ -99,18 +116,35 @@ class TableConfig(Section):
     kind: Literal["table"] = "table"
 
 
+class GridConfig(Section):
+    """Values to try of fields of `Recipe`; none means the preset's."""
+
+    optimizer: tuple[Optimizer, ...] = ()
+    learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    weight_decay: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    crop: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    flip: tuple[bool, ...] = ()
+
+    @property
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        return {name: values for name, values in self if values}
+
+
 class TrainConfig(Section):
     """Cells are trained, see `workers.recipe`.
 
-    dataset: None means the preset's. data: folder of the data set's files. max_vertices: of the cells searched.
+    dataset: None means the preset's. data: folder of the data set's files. device: None means cuda if the pool's
+    trainers have GPUs, else cpu. max_vertices: of the cells searched. grid: every combination is tried for every cell,
+    and the best validation accuracy counts.
     """
 
     kind: Literal["train"]
     preset: str = "cpu"
     dataset: str | None = None
     data: Path | None = None
-    device: str = "cpu"
+    device: str | None = None
     max_vertices: int = Field(default=7, ge=2, le=7)
+    grid: GridConfig = GridConfig()
 
     @field_validator("data")
     @classmethod
@@ -143,10 +177,10 @@ class TrackingConfig(Section):
 class Config(Section):
     """A whole search.
 
-    trials: asked in all, 1,000 if no budget is given. budget_seconds: training seconds of the told trials. duplicates:
-    whether a proposal isomorphic to an answered one is answered from the ledger, at no cost, or evaluated again.
-    durability: when the disk has the journal, see `Journal`; by default ``second`` on the simulated clock, otherwise
-    ``turn``.
+    table: None means the one that comes with archsweep. trials: asked in all, 1,000 if no budget is given.
+    budget_seconds: training seconds of the told trials. duplicates: whether a proposal isomorphic to one that was
+    answered or is in flight shares its result, at no cost, or is evaluated again. durability: when the disk has the
+    journal, see `Journal`; by default ``second`` on the simulated clock, otherwise ``turn``.
     """
 
     table: Path | None = None
@@ -166,7 +200,8 @@ class Config(Section):
     @classmethod
     def _trainers(cls, values: Any) -> Any:
         """Live training takes real time: by default on Ray, a trainer a core."""
-        if isinstance(values, Mapping) and (values.get("evaluator") or {}).get("kind") == "train":
+        evaluator = values.get("evaluator") if isinstance(values, Mapping) else None
+        if isinstance(evaluator, Mapping) and evaluator.get("kind") == "train":
             return merged({"pool": {"kind": "ray", "workers": available_cores()}}, values)
         return values
 
@@ -174,12 +209,6 @@ class Config(Section):
     @classmethod
     def _absolute(cls, table: Path | None) -> Path | None:
         return None if table is None else table.expanduser().absolute()
-
-    @model_validator(mode="after")
-    def _has_a_table(self) -> Config:
-        if self.evaluator.kind == "table" and self.table is None:
-            raise PydanticCustomError("table", 'no table given; name one with --table FILE or `table = "FILE"`')
-        return self
 
     @property
     def trial_limit(self) -> int | None:
@@ -189,8 +218,8 @@ class Config(Section):
     @property
     def label(self) -> str:
         """What the search is on, in a word, for the names of folders."""
-        if self.table is not None:
-            return self.table.stem
+        if self.evaluator.kind == "table":
+            return (self.table or PACKAGED).stem
         return getattr(self.evaluator, "dataset", None) or self.evaluator.kind
 
     def identity(self, source: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,8 +227,8 @@ class Config(Section):
 
         source: what the evaluator's results depend on, see `Source.identity`.
         """
-        values = self.model_dump(mode="json", exclude={"tracking", "durability", "evaluator", "table"})
-        del values["pool"]["address"], values["pool"]["retries"]
+        left_out = {"tracking", "durability", "evaluator", "table"}
+        values = self.model_dump(mode="json", exclude={**dict.fromkeys(left_out, True), "pool": UNIDENTIFYING})
         values["trials"] = self.trial_limit
         return flat({**source, **values})
 
@@ -256,8 +285,6 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
         match first["type"]:
             case "extra_forbidden" | "unexpected_keyword_argument":
                 message = f"unknown key {key!r}"
-            case "table":
-                message = first["msg"]
             case "union_tag_not_found":
                 message = f"key '{key}.kind' is missing"
             case "union_tag_invalid":

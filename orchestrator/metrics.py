@@ -6,7 +6,8 @@ the queue between the search and its tracker, neither waits for the other, and a
 brought up to date later.
 
 The step is the number of finished trials. Measured are every new incumbent, each of the first hundred trials, then one
-in fifty on a logarithmic scale, and the end: a few hundred steps for a run of any length.
+in fifty on a logarithmic scale, and the end: a few hundred steps for a run of any length. Of live trainings there is
+also a line an epoch, ``{"curve": "trial_7", "step": epoch, ...}``, as it comes.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ class MetricsFile:
         self._measured = incumbent
         self._due = max(state.finished + 1, int(state.finished * GROWTH) if state.finished > DENSE else 0)
         self._measure(state)
+
+    def curve(self, name: str, epoch: Mapping[str, float]) -> None:
+        """Adds an epoch of a training; safe beside another thread, for a line is one write."""
+        self._write({"curve": name, "step": int(epoch["epoch"]), "time": int(time.time() * 1_000), "metrics": epoch})
 
     def end(self, status: str, artifacts: Sequence[Path] = (), tags: Mapping[str, str] | None = None) -> None:
         """Closes the file: the run is FINISHED or KILLED, and these files and tags belong to it."""

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "workers": {"nas", "surrogate"},
     "orchestrator": {"nas", "surrogate", "searchers", "workers"},
 }
+COMMANDS = {str(path.relative_to(ROOT)) for path in (ROOT / "orchestrator").glob("commands_*.py")}
 ADAPTERS = {
     "ray": {"workers/ray_fleet.py", "workers/ray_pool.py"},
     "mlflow": {"orchestrator/tracking.py"},
@@ -23,13 +24,9 @@ ADAPTERS = {
     "matplotlib": {"orchestrator/draw.py"},
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
-    "click": {"orchestrator/cli.py", "orchestrator/commands_table.py", "orchestrator/commands_train.py"},
-    "rich": {
-        "orchestrator/cli.py",
-        "orchestrator/commands_table.py",
-        "orchestrator/commands_train.py",
-        "orchestrator/progress.py",
-    },
+    "click": {"orchestrator/cli.py", *COMMANDS},
+    "rich": {"orchestrator/cli.py", "orchestrator/progress.py", *COMMANDS},
+    "scipy": {"orchestrator/datasheet.py"},
     "safetensors": {"workers/checkpoint.py"},
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
