@@ -19,6 +19,8 @@ from workers.table import Objective
 
 DEFAULT_TRIALS = 1_000
 MOST_WORKERS = 100_000
+LARGEST = 1 << 20
+"""Bytes of a configuration file."""
 
 
 class Section(BaseModel):
@@ -162,10 +164,14 @@ def _are_tables(value: Any) -> bool:
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises `ArchsweepError`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ArchsweepError(f"{path} is longer than the {LARGEST:,} bytes that a configuration may have")
+        return tomllib.loads(content.decode())
     except OSError as error:
         raise ArchsweepError(f"cannot read configuration {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # an integer may be too long, a table too deep
         raise ArchsweepError(f"{path} is not TOML: {error}") from None
 
 
