@@ -16,11 +16,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from nas.cell import Cell
-from nas.errors import DataError
+from nas.errors import ArchsweepError, DataError
 from nas.files import sync_folder
 from nas.trial import Proposal, Result, Status, Trial
 from orchestrator.lines import LineReader, LineWriter
@@ -54,9 +55,14 @@ class Journal:
     def create(cls, path: Path, search: Mapping[str, Any]) -> Journal:
         """A new journal of a search, described by JSON values."""
         journal = cls(path, 0)
-        journal._lines.append({"journal": VERSION, "search": search})
-        journal._lines.sync()
-        sync_folder(path.parent)
+        try:
+            journal._lines.append({"journal": VERSION, "search": search})
+            journal._lines.sync()
+            sync_folder(path.parent)
+        except BaseException:
+            with suppress(ArchsweepError):
+                journal.close()
+            raise
         return journal
 
     def append(self, trial: Trial) -> None:

@@ -47,8 +47,8 @@ HOSTILE = (
     None, True, -1, 0, 1, 2**31, 2**63 - 1, 2**64, 10**400, 1e308, -0.0, "", "x", "\0", "\ud7ff" * 99, "0" * 5_000, [],
     {}, [[]], [None] * 500, {"": {}}, {"kind": "ray", "name": "optuna", "count": 10**9}, [{"count": 10**5}] * 50,
 )  # fmt: skip
-BYTES = (b"", b"\0" * 8, b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"[" * 9_000, b"{" * 9_000, b'"', b"\n", b",", b"nan", b"-",
-         b"1e999", b"\xc3\x28", b"inf", b"9" * 5_000, b"\0\0\0\x80", b"ARROW1", b"PAR1")  # fmt: skip
+BYTES = (b"", b"\0" * 8, b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"[" * 9_000, b"{" * 9_000, b'"', b"\n", b",", b"nan",
+         b"-", b"1e999", b"\xc3\x28", b"inf", b"9" * 5_000, b"\0\0\0\x80", b"ARROW1", b"PAR1")  # fmt: skip
 CONFIG = """
 table = "t.arrow"
 trials = 100
