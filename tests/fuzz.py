@@ -304,9 +304,8 @@ def main() -> int:
             run(target, given.seed, iter([given.case]), print)
             continue
         count, found = fuzz(target, given.seed, given.seconds)
-        print(f"{target}: {count:,} cases, {len(found)} findings", flush=True)
+        print(f"{target}: {count:,} cases, {len(found)} findings", *found, sep="\n", flush=True)
         findings += found
-    print(*findings, sep="\n")
     return len(findings) > 0
 
 
