@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -14,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
 from orchestrator.journal import Durability
+from orchestrator.secrets import has_secret
 from workers.cluster import WorkerClass
 from workers.table import Objective
 
@@ -92,7 +92,7 @@ class TrackingConfig(Section):
     @field_validator("uri")
     @classmethod
     def _no_password(cls, uri: str | None) -> str | None:
-        if uri is not None and urlsplit(uri).password is not None:
+        if uri is not None and has_secret(uri):
             raise PydanticCustomError(
                 "password",
                 "a password does not belong in a file; set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
