@@ -352,11 +352,12 @@ def ui(folder: Path, host: str, port: int) -> None:
       archsweep ui
       archsweep ui experiments --port 5050
     """
-    from orchestrator.tracking import SQLITE, default_uri, without_password
+    from orchestrator.secrets import without_secrets
+    from orchestrator.tracking import SQLITE, default_uri
 
     uri = default_uri(folder)
     if uri.startswith(("http:", "https:")):
-        click.echo(f"searches are tracked at {without_password(uri)}, which has the UI")
+        click.echo(f"searches are tracked at {without_secrets(uri)}, which has the UI")
         return
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         raise ArchsweepError(f"nothing is tracked in {folder}; run `archsweep search` first, or name another folder")

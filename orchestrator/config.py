@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,12 +15,15 @@ from nas.errors import ArchsweepError
 from nas.packaged import PACKAGED
 from nas.records import available_cores
 from orchestrator.journal import Durability
+from orchestrator.secrets import has_secret
 from workers.cluster import WorkerClass
 from workers.recipe import Optimizer
 from workers.table import Objective
 
 DEFAULT_TRIALS = 1_000
 MOST_WORKERS = 100_000
+LARGEST = 1 << 20
+"""Bytes of a configuration file."""
 
 
 class Section(BaseModel):
@@ -81,10 +83,6 @@ class PoolConfig(Section):
     def memory_bytes(self) -> int | None:
         return None if self.memory_gib is None else int(self.memory_gib * (1 << 30))
 
-
-UNIDENTIFYING = {"address", "retries", "trial_seconds", "memory_gib", "patience_seconds", "cpus", "gpus"}
-"""Keys of a pool on which no result depends."""
-
     @model_validator(mode="after")
     def _cluster_is_whole(self) -> Self:
         if not self.cluster:
@@ -108,6 +106,10 @@ UNIDENTIFYING = {"address", "retries", "trial_seconds", "memory_gib", "patience_
     def classes(self) -> tuple[WorkerClass, ...]:
         """The workers, class by class."""
         return self.cluster or (WorkerClass(self.workers, speed_spread=self.speed_spread),)
+
+
+UNIDENTIFYING = {"address", "retries", "trial_seconds", "memory_gib", "patience_seconds", "cpus", "gpus"}
+"""Keys of a pool on which no result depends."""
 
 
 class TableConfig(Section):
@@ -165,7 +167,7 @@ class TrackingConfig(Section):
     @field_validator("uri")
     @classmethod
     def _no_password(cls, uri: str | None) -> str | None:
-        if uri is not None and urlsplit(uri).password is not None:
+        if uri is not None and has_secret(uri):
             raise PydanticCustomError(
                 "password",
                 "a password does not belong in a file; set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
@@ -257,10 +259,14 @@ def _are_tables(value: Any) -> bool:
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises `ArchsweepError`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ArchsweepError(f"{path} is longer than the {LARGEST:,} bytes that a configuration may have")
+        return tomllib.loads(content.decode())
     except OSError as error:
         raise ArchsweepError(f"cannot read configuration {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # an integer may be too long, a table too deep
         raise ArchsweepError(f"{path} is not TOML: {error}") from None
 
 

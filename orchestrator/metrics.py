@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from nas.errors import ArchsweepError
+from nas.files import no_room
 from nas.trial import Trial
 from orchestrator.state import State
 from orchestrator.trajectory import Point, Trajectory
@@ -41,7 +42,7 @@ class MetricsFile:
         self._measured: Point | None = None
         self._written = 0
         self._last: State | None = None
-        path = run_dir / METRICS_FILE
+        self._path = path = run_dir / METRICS_FILE
         try:
             path.unlink(missing_ok=True)  # who still follows the old file must not see it shrink
             self._file = path.open("wb", buffering=0)
@@ -75,7 +76,10 @@ class MetricsFile:
         self._write({"step": state.finished, "time": int(time.time() * 1_000), "metrics": values})
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(orjson.dumps(line) + b"\n")
+        try:
+            self._file.write(orjson.dumps(line) + b"\n")
+        except OSError as error:
+            raise no_room(self._path, error) from None
 
 
 def measured(incumbent: Point | None, state: State, usage: Usage) -> dict[str, float]:

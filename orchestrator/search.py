@@ -126,6 +126,8 @@ class Search:
         ledger = Ledger() if self.config.duplicates == "reuse" else None
         generation_ends = False
         for trial in reading:
+            if trial.worker >= self.config.pool.workers:
+                raise DataError(f"{self.run_dir / JOURNAL} has trial {trial.number} on worker {trial.worker}")
             if trial.status is Status.PENDING:
                 self.state.fold(trial)
                 generation_ends = False
@@ -136,8 +138,6 @@ class Search:
                 generation_ends |= trial.result is None or trial.result.source != "ledger"
                 if ledger is not None:
                     ledger.learn(trial)
-        if self.config.pool.kind == "simulated":
-            self._refuse_other_workers()
         replayed = self.state.finished
         with (
             closing(self._journal(reading.position)) as journal,
@@ -183,12 +183,6 @@ class Search:
         simulated = self.config.pool.kind == "simulated"
         durability = self.config.durability or ("second" if simulated else "turn")
         return Journal(self.run_dir / JOURNAL, position, durability, SIMULATED_FLUSH if simulated else 0.0)
-
-    def _refuse_other_workers(self) -> None:
-        """A checksum is no protection against a journal that was made to harm."""
-        for trial in self.state.pending.values():
-            if trial.worker >= self.config.pool.workers:
-                raise DataError(f"{self.run_dir / JOURNAL} has trial {trial.number} on worker {trial.worker}")
 
     def _pool(self, ledger: Ledger | None, generation_ends: bool) -> Pool:
         """The pool of the configuration, its clock where the journal left it.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from filelock import FileLock, Timeout
 from nas.errors import ArchsweepError, DataError
 from nas.files import replacing
 from orchestrator.metrics import METRICS_FILE
+from orchestrator.secrets import without_secrets
 
 STEPS_AT_ONCE = 100  # MLflow takes 1,000 metrics in one log_batch
 POLL, PAUSE, PATIENCE = 0.2, 2.0, 60.0
@@ -278,14 +278,9 @@ def _note(run_dir: Path, error: Exception) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line for an error, without passwords."""
+    """One line for an error, without secrets."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {without_password(lines[0]) if lines else ''}"[:300]
-
-
-def without_password(text: str) -> str:
-    """A text with the user and the password taken out of every URL in it."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+    return f"{type(error).__name__}: {without_secrets(lines[0]) if lines else ''}"[:300]
 
 
 def main() -> None:
