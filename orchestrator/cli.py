@@ -74,6 +74,20 @@ def cli() -> None:
 @cli.command()
 @click.argument("config_file", required=False, type=click.Path(path_type=Path))
 @click.option("--table", type=click.Path(path_type=Path), help="Benchmark table, made by `archsweep table import`.")
+@click.option(
+    "--evaluator",
+    "evaluator__kind",
+    metavar="table|train|surrogate",
+    help="What says how good a cell is.  [default: table]",
+)
+@click.option("--preset", "evaluator__preset", metavar="cpu|nasbench101", help="How to train.  [default: cpu]")
+@click.option("--dataset", "evaluator__dataset", metavar="NAME", help="What to train on.  [default: the preset's]")
+@click.option("--data", "evaluator__data", type=click.Path(path_type=Path), help="Folder of the data set's files.")
+@click.option("--device", "evaluator__device", help="What to train on: cpu or cuda.  [default: cpu]")
+@click.option(
+    "--surrogate", "evaluator__surrogate", metavar="NAME", help="With --evaluator surrogate.  [default: trees]"
+)
+@click.option("--labels", "evaluator__labels", type=int, help="Cells of the table it is fitted on.  [default: 424]")
 @click.option("--searcher", "searcher__name", metavar="NAME", help="Searcher; `archsweep searchers` lists them.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the searcher.")
 @click.option(
@@ -119,13 +133,17 @@ def search(
       archsweep search --table nb101.arrow --pool ray --address auto --workers 256
     Evolution, of whose proposals a surrogate lets the best of 50 pass:
       archsweep search --table nb101.arrow --filter top --filter-parameter candidates=50
+    Every cell trained for real, a trainer a core:
+      archsweep search --evaluator train --dataset digits --trials 40
+    A surrogate of 424 cells of the table in its place:
+      archsweep search --table nb101.arrow --evaluator surrogate --labels 424
     """
     from orchestrator.config import parse
     from orchestrator.search import Search
 
     values, where = _values(config_file, params, filter_params, out, flags)
     config = parse(values, where)
-    run_dir = out or Path("runs") / f"{config.searcher.name}-{config.table.stem}-seed{config.seed}"
+    run_dir = out or Path("runs") / f"{config.searcher.name}-{config.label}-seed{config.seed}"
     job = Search(config, run_dir)
     with SearchProgress(stderr, job.trajectory, config.trial_limit, config.budget_seconds) as progress:
         summary = job.run([progress])
@@ -169,8 +187,6 @@ def _values(
         objective["column"] = objective["column"].removesuffix("_accuracy")
     over = merged(over, {"searcher": dict(_parameter(text) for text in params)} if params else {})
     over = merged(over, {"filter": dict(_parameter(text) for text in filter_params)} if filter_params else {})
-    if "table" in over:
-        over["table"] = str(over["table"])
     return merged(base, over), where
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
+from nas.records import available_cores
+from surrogate.named import DEFAULT_SURROGATE
 from workers.table import Objective
 
 DEFAULT_TRIALS = 1_000
@@ -62,6 +64,43 @@ class PoolConfig(Section):
     address: str | None = None
 
 
+class TableConfig(Section):
+    """Results are looked up in the benchmark table that `Config.table` names."""
+
+    kind: Literal["table"] = "table"
+
+
+class TrainConfig(Section):
+    """Cells are trained, see `workers.recipe`.
+
+    dataset: None means the preset's. data: folder of the data set's files. max_vertices: of the cells searched.
+    """
+
+    kind: Literal["train"]
+    preset: str = "cpu"
+    dataset: str | None = None
+    data: Path | None = None
+    device: str = "cpu"
+    max_vertices: int = Field(default=7, ge=2, le=7)
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, data: Path | None) -> Path | None:
+        return None if data is None else data.expanduser().absolute()
+
+
+class SurrogateConfig(Section):
+    """A surrogate, fitted on so many cells of the table, drawn with a seed, answers in the table's place."""
+
+    kind: Literal["surrogate"]
+    surrogate: str = DEFAULT_SURROGATE
+    labels: int = Field(default=424, ge=2)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+
+
+EvaluatorConfig = Annotated[TableConfig | TrainConfig | SurrogateConfig, Field(discriminator="kind")]
+
+
 class TrackingConfig(Section):
     """MLflow. uri: MLFLOW_TRACKING_URI if that is set, else an SQLite file beside the run's folder."""
 
@@ -88,34 +127,58 @@ class Config(Section):
     whether a proposal isomorphic to an answered one is answered from the ledger, at no cost, or evaluated again.
     """
 
-    table: Path
+    table: Path | None = None
     trials: int | None = Field(default=None, ge=1, le=1 << 53)
     budget_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     duplicates: Literal["reuse", "evaluate"] = "reuse"
     searcher: SearcherConfig = SearcherConfig()
     filter: FilterConfig | None = None
+    evaluator: EvaluatorConfig = TableConfig()
     objective: Objective = Objective()
     pool: PoolConfig = PoolConfig()
     tracking: TrackingConfig = TrackingConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _trainers(cls, values: Any) -> Any:
+        """Live training takes real time: by default on Ray, a trainer a core."""
+        if isinstance(values, Mapping) and (values.get("evaluator") or {}).get("kind") == "train":
+            return merged({"pool": {"kind": "ray", "workers": available_cores()}}, values)
+        return values
+
     @field_validator("table")
     @classmethod
-    def _absolute(cls, table: Path) -> Path:
-        return table.expanduser().absolute()
+    def _absolute(cls, table: Path | None) -> Path | None:
+        return None if table is None else table.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _has_a_table(self) -> Config:
+        if self.evaluator.kind != "train" and self.table is None:
+            raise PydanticCustomError("table", 'no table given; name one with --table FILE or `table = "FILE"`')
+        return self
 
     @property
     def trial_limit(self) -> int | None:
         """The number of trials asked in all; None if only the budget in seconds ends the search."""
         return DEFAULT_TRIALS if self.trials is None and self.budget_seconds is None else self.trials
 
-    def identity(self, table_fingerprint: str) -> dict[str, Any]:
-        """What makes it this search and no other, as flat JSON values: all that its results may depend on."""
-        values = self.model_dump(mode="json")
-        del values["tracking"], values["pool"]["address"], values["pool"]["retries"]
-        values["table"] = table_fingerprint
+    @property
+    def label(self) -> str:
+        """What the search is on, in a word, for the names of folders."""
+        if self.table is not None:
+            return self.table.stem
+        return getattr(self.evaluator, "dataset", None) or self.evaluator.kind
+
+    def identity(self, source: Mapping[str, Any]) -> dict[str, Any]:
+        """What makes it this search and no other, as flat JSON values: all that its results may depend on.
+
+        source: what the evaluator's results depend on, see `Source.identity`.
+        """
+        values = self.model_dump(mode="json", exclude={"tracking", "evaluator", "table"})
+        del values["pool"]["address"], values["pool"]["retries"]
         values["trials"] = self.trial_limit
-        return flat(values)
+        return flat({**source, **values})
 
     def to_toml(self) -> str:
         """The configuration as `load` reads it."""
@@ -159,12 +222,18 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part not in LITERAL_BRANCHES)
+        kind = first["loc"][1:2] if first["loc"][:1] == ("evaluator",) else ()  # the branch of the union
+        key = ".".join(str(part) for part in first["loc"] if part not in (*LITERAL_BRANCHES, *kind))
         match first["type"]:
             case "extra_forbidden" | "unexpected_keyword_argument":
                 message = f"unknown key {key!r}"
-            case "missing" if key == "table":
-                message = 'no table given; name one with --table FILE or `table = "FILE"`'
+            case "table":
+                message = first["msg"]
+            case "union_tag_not_found":
+                message = f"key '{key}.kind' is missing"
+            case "union_tag_invalid":
+                context = first["ctx"]
+                message = f"{key}.kind = {context['tag']!r}: choose from {context['expected_tags']}"
             case "missing":
                 message = f"key {key!r} is missing"
             case "password":  # and the input is not repeated

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 from nas.errors import ArchsweepError
 from nas.files import replacing
 from nas.space import CellSpace
-from nas.table import Table
 from nas.trial import Status
 from orchestrator.config import Config, flat
 from orchestrator.draw import save_pictures
@@ -26,6 +24,7 @@ from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
 from orchestrator.metrics import MetricsFile
 from orchestrator.results import Summary, save_trials
+from orchestrator.sources import open_source
 from orchestrator.state import Budget, State
 from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
@@ -34,7 +33,7 @@ from workers.base import Pool
 from workers.inline import InlinePool
 from workers.ledger import Ledger, LedgerPool
 from workers.simulated import SimulatedPool, worker_speeds
-from workers.table import TableEvaluator, open_evaluator
+from workers.source import Seconds, Source
 
 CONFIG, JOURNAL, RESULT, TRIALS = "config.toml", "journal.jsonl", "result.json", "trajectory.parquet"
 INTERRUPTED_PATIENCE = 5.0
@@ -54,24 +53,20 @@ class Search:
 
     def __init__(self, config: Config, run_dir: Path) -> None:
         self.config, self.run_dir = config, run_dir
-        table = Table(config.table)
-        self._evaluator = TableEvaluator(table, config.objective)
-        timed = "final_training_time" in table.names
-        if not timed and (config.pool.kind == "simulated" or config.budget_seconds):
-            raise ArchsweepError(f"{table.path} has no training times; use --pool inline or ray, and --trials")
+        self.source = source = open_source(config, run_dir)
+        check_clock(config, source)
         if config.pool.kind == "ray" and config.pool.address is not None:
-            from workers.ray_pool import check_address  # Ray takes a second to import
+            from workers.ray_fleet import check_address  # Ray takes a second to import
 
             check_address(config.pool.address)
-        self.identity = config.identity(table.fingerprint)
-        self.space = CellSpace(None if len(table) == len(CellSpace()) else table.cells)
-        self.searcher = make_searcher(
-            config.searcher.name, self.space, config.searcher.parameters, self._evaluator.budgets
-        )
+        self._evaluator = None if config.pool.kind == "ray" else source.here()
+        self.identity = config.identity(source.identity)
+        self.space = CellSpace(source.cells)
+        self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters, source.budgets)
         if config.filter is not None:
             self.searcher = make_filtered(self.space, self.searcher, config.filter.parameters)
         self.budget = Budget(config.trial_limit, config.budget_seconds)
-        self.trajectory = Trajectory(self._evaluator.best)
+        self.trajectory = Trajectory(source.best)
         self.state = State()
         self.mlflow_run_id: str | None = None
         self.tracking_error: str | None = None
@@ -151,7 +146,8 @@ class Search:
         for key in {**described, **self.identity}:
             there, here = described.get(key), self.identity.get(key)
             if there != here:
-                what = "its table has other values" if key == "table" else f"it has {key} = {there!r}, not {here!r}"
+                tables = key == "table" and there and here
+                what = "its table has other values" if tables else f"it has {key} = {there!r}, not {here!r}"
                 raise ArchsweepError(
                     f"{self.run_dir} holds another search: {what}; choose another --out, or drop the change"
                 )
@@ -160,18 +156,15 @@ class Search:
         """The pool of the configuration, its clock where the journal left it."""
         config, now = self.config.pool, self.state.clock
         pool: Pool
-        match config.kind:
-            case "simulated":
-                pool = SimulatedPool(
-                    self._evaluator, worker_speeds(config.workers, config.speed_spread, self.config.seed), now
-                )
-            case "inline":
-                pool = InlinePool(self._evaluator, now)
-            case "ray":
-                from workers.ray_pool import RayPool  # Ray takes a second to import
+        if self._evaluator is None:
+            from workers.ray_pool import RayPool  # Ray takes a second to import
 
-                make = partial(open_evaluator, str(self.config.table), self.config.objective)
-                pool = RayPool(make, config.workers, config.address, now, config.retries)
+            pool = RayPool(self.source.elsewhere, config.workers, config.address, now, config.retries)
+        elif config.kind == "simulated":
+            speeds = worker_speeds(config.workers, config.speed_spread, self.config.seed)
+            pool = SimulatedPool(self._evaluator, speeds, now)
+        else:
+            pool = InlinePool(self._evaluator, now)
         return pool if ledger is None else LedgerPool(pool, ledger)
 
     def _described(self) -> dict[str, Any]:
@@ -183,8 +176,8 @@ class Search:
             "params": flat(config.model_dump(mode="json", exclude={"tracking"})),
             "tags": {
                 "archsweep.searcher": config.searcher.name,
-                "archsweep.evaluator": "table",
-                "archsweep.table": config.table.name,
+                "archsweep.evaluator": config.evaluator.kind,
+                **self.source.tags,
                 "archsweep.pool": config.pool.kind,
                 "archsweep.seed": str(config.seed),
                 "archsweep.run_dir": str(self.run_dir.absolute()),
@@ -221,6 +214,14 @@ class Search:
         with replacing(self.run_dir / RESULT) as temporary:
             temporary.write_text(summary.to_json() + "\n", encoding="utf-8")
         return summary
+
+
+def check_clock(config: Config, source: Source) -> None:
+    """Raises `ArchsweepError` if the pool or the budget needs training seconds that the evaluator does not have."""
+    if source.seconds is Seconds.UNKNOWN and (config.pool.kind == "simulated" or config.budget_seconds):
+        raise ArchsweepError(f"{config.label} has no training times; use --pool inline or ray, and --trials")
+    if source.seconds is Seconds.MEASURED and config.pool.kind == "simulated":
+        raise ArchsweepError(f"--evaluator {config.evaluator.kind} takes real time; use --pool inline or ray")
 
 
 def refuse_other_files(run_dir: Path) -> None:

@@ -25,7 +25,7 @@ from searchers.evidence import Evidence, Ranked
 from searchers.learned import Learned, keys_of
 from searchers.policies import Choice
 from surrogate.base import Prediction, Predictor
-from surrogate.ensemble import Ensemble, Model
+from surrogate.named import DEFAULT_SURROGATE, make_surrogate
 
 ORIGIN = ("vector", "parent", "predicted")
 """What a searcher notes on how it made a cell, which is wrong of a cell that takes its place."""
@@ -58,8 +58,8 @@ class Filtered:
     space: CellSpace
     inner: Searcher
     policy: Policy = field(default=Policy.TOP, metadata={"help": "top, quantile, ei, thompson or space, see above"})
-    surrogate: Model | Callable[[], Predictor] = field(
-        default=Model.TREES, metadata={"help": "name of a model, or what makes one in Python"}
+    surrogate: str | Callable[[], Predictor] = field(
+        default=DEFAULT_SURROGATE, metadata={"help": "name of a model, or what makes one in Python"}
     )
     candidates: int = field(default=20, metadata={"help": "proposals asked of the searcher for one that passes"})
     top: int = field(default=1, metadata={"help": "k of top, ei and space: one of so many best passes"})
@@ -80,7 +80,7 @@ class Filtered:
         if self.labels < 4:
             raise ValueError(f"labels must be at least 4, got {self.labels}")
         self._evidence: dict[int | None, Evidence] = {}
-        self._evidence_at(None)  # refuses what the schedule refuses
+        self._evidence_at(None).learned.make()  # refuses what the schedule and the surrogates refuse
 
     def ask(self, pending: Collection[Proposal], rng: Generator) -> Proposal:
         first = self.inner.ask(pending, rng)
@@ -162,7 +162,7 @@ class Filtered:
         return self._evidence[epochs]
 
     def _model(self) -> Predictor:
-        model = Ensemble(self.surrogate, 1) if isinstance(self.surrogate, Model) else self.surrogate()
+        model = make_surrogate(self.surrogate) if isinstance(self.surrogate, str) else self.surrogate()
         return Ranked(model, self.space) if self.policy is Policy.SPACE else model
 
 

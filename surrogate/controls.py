@@ -39,12 +39,13 @@ class ParametersOnly:
     _std: float = 0.0
 
     def fit(self, cells: Cells, accuracies: NDArray[np.float64], seed: int) -> None:
-        self._coefficients = np.polynomial.polynomial.polyfit(_size(cells), accuracies, DEGREE)
+        fit = np.polynomial.polynomial.polyfit(_size(cells), accuracies, DEGREE)
+        self._coefficients = np.asarray(fit, np.float64)
         self._std = float((accuracies - self.predict(cells).mean).std())
 
     def predict(self, cells: Cells) -> Prediction:
         mean = np.polynomial.polynomial.polyval(_size(cells), self._coefficients)
-        return normal(mean, np.full(len(cells), self._std))
+        return normal(np.asarray(mean, np.float64), np.full(len(cells), self._std))
 
 
 @dataclass

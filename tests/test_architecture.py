@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "orchestrator": {"nas", "surrogate", "searchers", "workers"},
 }
 ADAPTERS = {
-    "ray": {"workers/ray_pool.py"},
+    "ray": {"workers/ray_fleet.py", "workers/ray_pool.py"},
     "mlflow": {"orchestrator/tracking.py"},
     "optuna": {"searchers/optuna_search.py"},
     "matplotlib": {"orchestrator/draw.py"},

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import isnan
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.catalogue import CELLS
 from nas.errors import DataError, EvaluationError
 from nas.table import Table
 from nas.trial import Proposal, Result
+from workers.source import Seconds, Source
 
 Column = Literal["validation", "test"]
 
@@ -116,3 +120,19 @@ def _mean_over_repeats(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def open_evaluator(path: str, objective: Objective) -> TableEvaluator:
     """The evaluator of a table file, for pools that make it in another process."""
     return TableEvaluator(Table(path), objective)
+
+
+def table_source(path: Path, objective: Objective) -> Source:
+    """What a search has to know of a table. Raises `DataError`."""
+    table = Table(path)
+    evaluator = TableEvaluator(table, objective)
+    return Source(
+        here=lambda: evaluator,
+        elsewhere=partial(open_evaluator, str(path), objective),
+        identity={"table": table.fingerprint},
+        tags={"archsweep.table": path.name},
+        budgets=evaluator.budgets,
+        cells=None if len(table) == CELLS else table.cells,
+        best=evaluator.best,
+        seconds=Seconds.RECORDED if "final_training_time" in table.names else Seconds.UNKNOWN,
+    )
