@@ -21,7 +21,7 @@ from nas.space import CellSpace
 from nas.trial import Proposal, Trial
 from searchers import policies
 from searchers.base import Rejectable, Searcher
-from searchers.evidence import Evidence, Ranked
+from searchers.evidence import Evidence, Ranked, hopeful
 from searchers.learned import Learned, keys_of
 from searchers.policies import Choice
 from surrogate.base import Prediction, Predictor
@@ -64,10 +64,15 @@ class Filtered:
     candidates: int = field(default=20, metadata={"help": "proposals asked of the searcher for one that passes"})
     top: int = field(default=1, metadata={"help": "k of top, ei and space: one of so many best passes"})
     quantile: float = field(default=0.8, metadata={"help": "share of candidates that the quantile gate stops"})
+    optimism: float = field(
+        default=0.0, metadata={"help": "standard deviations added to what top, quantile and space rank by"}
+    )
     unseen: float = field(default=0.1, metadata={"help": "share that passes whatever is predicted of it"})
     labels: int = field(default=30, metadata={"help": "cells told before it opens; the first model has half of them"})
     batch: int = field(default=10, metadata={"help": "cells told between two fits of the model"})
-    tau: float = field(default=0.1, metadata={"help": "Kendall's tau on what passed unseen, below which it closes"})
+    tau: float = field(
+        default=0.1, metadata={"help": "Kendall's tau on what passed unseen, below which it closes; -1: never"}
+    )
     lag: int = field(
         default=0, metadata={"help": "cells told while the next model is fitted beside the search; 0: it waits"}
     )
@@ -125,7 +130,7 @@ class Filtered:
         self, candidates: Sequence[Proposal], model: Predictor, evidence: Evidence, rng: Generator
     ) -> Proposal:
         """The candidate that passes, with the decision in its provenance."""
-        predicted = model.predict(keys_of([proposal.cell for proposal in candidates]))
+        predicted = hopeful(model.predict(keys_of([proposal.cell for proposal in candidates])), self.optimism)
         choice = self._choice(predicted, model, evidence, rng)
         unseen = rng.random() < self.unseen
         chosen = 0 if unseen else choice.chosen
@@ -153,7 +158,7 @@ class Filtered:
             case Policy.THOMPSON:
                 return policies.thompson(predicted, rng)
             case Policy.QUANTILE:
-                recent = model.predict(np.array(evidence.recent)).score
+                recent = hopeful(model.predict(np.array(evidence.recent)), self.optimism).score
                 return policies.quantile(predicted, float(np.quantile(recent, self.quantile)))
 
     def _evidence_at(self, epochs: int | None) -> Evidence:
@@ -163,7 +168,7 @@ class Filtered:
 
     def _model(self) -> Predictor:
         model = make_surrogate(self.surrogate) if isinstance(self.surrogate, str) else self.surrogate()
-        return Ranked(model, self.space) if self.policy is Policy.SPACE else model
+        return Ranked(model, self.space, self.optimism) if self.policy is Policy.SPACE else model
 
 
 def _in_place_of(proposal: Proposal, key: int) -> Proposal:

@@ -15,7 +15,13 @@ def _trees() -> Predictor:
     return Ensemble(Model.TREES, 1)
 
 
-SURROGATES: Mapping[str, Callable[[], Predictor]] = {"trees": _trees}
+def _gp() -> Predictor:
+    from surrogate.gaussian_process import GaussianProcess
+
+    return GaussianProcess()
+
+
+SURROGATES: Mapping[str, Callable[[], Predictor]] = {"trees": _trees, "gp": _gp}
 CONTROLS: Mapping[str, Callable[[], Predictor]] = {"blind": Blind, "parameters": ParametersOnly}
 """To compare with; not offered."""
 DEFAULT_SURROGATE = "trees"
