@@ -76,12 +76,19 @@ def cli() -> None:
 @click.argument("config_file", required=False, type=click.Path(path_type=Path))
 @click.option("--table", type=click.Path(path_type=Path), help="Benchmark table.  [default: the one in the box]")
 @click.option(
-    "--evaluator", "evaluator__kind", metavar="table|train", help="What says how good a cell is.  [default: table]"
+    "--evaluator",
+    "evaluator__kind",
+    metavar="table|train|surrogate",
+    help="What says how good a cell is.  [default: table]",
 )
 @click.option("--preset", "evaluator__preset", metavar="cpu|nasbench101", help="How to train.  [default: cpu]")
 @click.option("--dataset", "evaluator__dataset", metavar="NAME", help="What to train on.  [default: the preset's]")
 @click.option("--data", "evaluator__data", type=click.Path(path_type=Path), help="Folder of the data set's files.")
 @click.option("--device", "evaluator__device", help="What to train on: cpu or cuda.  [default: cpu]")
+@click.option(
+    "--surrogate", "evaluator__surrogate", metavar="NAME", help="With --evaluator surrogate.  [default: trees]"
+)
+@click.option("--labels", "evaluator__labels", type=int, help="Cells of the table it is fitted on.  [default: 424]")
 @click.option("--searcher", "searcher__name", metavar="NAME", help="Searcher; `archsweep searchers` lists them.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the searcher.")
 @click.option(
@@ -143,10 +150,12 @@ def search(
     On this machine's cores through Ray, then on a cluster:
       archsweep search --table nb101.arrow --pool ray
       archsweep search --table nb101.arrow --pool ray --address auto --workers 256
-    Every cell trained for real, a trainer a core:
-      archsweep search --evaluator train --dataset digits --trials 40
     Evolution, of whose proposals a surrogate lets the best of 50 pass:
       archsweep search --table nb101.arrow --filter top --filter-parameter candidates=50
+    Every cell trained for real, a trainer a core:
+      archsweep search --evaluator train --dataset digits --trials 40
+    A surrogate of 424 cells of the table in its place:
+      archsweep search --table nb101.arrow --evaluator surrogate --labels 424
     """
     from orchestrator.config import parse
     from orchestrator.search import Search

@@ -16,6 +16,7 @@ from nas.packaged import PACKAGED
 from nas.records import available_cores
 from orchestrator.journal import Durability
 from orchestrator.secrets import has_secret
+from surrogate.named import DEFAULT_SURROGATE
 from workers.cluster import WorkerClass
 from workers.recipe import Optimizer
 from workers.table import Objective
@@ -154,7 +155,16 @@ class TrainConfig(Section):
         return None if data is None else data.expanduser().absolute()
 
 
-EvaluatorConfig = Annotated[TableConfig | TrainConfig, Field(discriminator="kind")]
+class SurrogateConfig(Section):
+    """A surrogate, fitted on so many cells of the table, drawn with a seed, answers in the table's place."""
+
+    kind: Literal["surrogate"]
+    surrogate: str = DEFAULT_SURROGATE
+    labels: int = Field(default=424, ge=2)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+
+
+EvaluatorConfig = Annotated[TableConfig | TrainConfig | SurrogateConfig, Field(discriminator="kind")]
 
 
 class TrackingConfig(Section):

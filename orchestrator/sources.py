@@ -6,9 +6,10 @@ from pathlib import Path
 
 from nas.errors import ArchsweepError
 from nas.packaged import packaged_table
-from orchestrator.config import Config, TableConfig, TrainConfig
+from orchestrator.config import Config, SurrogateConfig, TableConfig, TrainConfig
 from workers.recipe import preset
 from workers.source import Source
+from workers.surrogate_source import SurrogateSpec, surrogate_source
 from workers.table import table_source
 from workers.train_source import TrainSpec, train_source
 
@@ -21,6 +22,9 @@ def open_source(config: Config, run_dir: Path) -> Source:
     match config.evaluator:
         case TableConfig():
             return table_source(config.table or packaged_table(), config.objective)
+        case SurrogateConfig(surrogate=name, labels=labels, seed=seed):
+            table = config.table or packaged_table()
+            return surrogate_source(SurrogateSpec(table, config.objective, name, labels, seed))
         case TrainConfig():
             if config.table is not None:
                 raise ArchsweepError("a live training looks nothing up; drop the table, or --evaluator train")
