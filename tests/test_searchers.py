@@ -24,7 +24,8 @@ from searchers.registry import SEARCHERS, make_searcher
 
 SMALL = range(91)  # every cell of up to four vertices
 VARIANTS: list[tuple[str, dict]] = [
-    *[(name, {}) for name in SEARCHERS if name not in ("bananas", "npenas", "weaknas", "optuna")],
+    *[(name, {}) for name in SEARCHERS if name not in ("bananas", "npenas", "weaknas", "optuna", "controller")],
+    ("controller", {"hidden": 5}),
     ("random", {"sampling": "edges"}),
     ("evolution", {"variant": "paper", "population": 12, "tournament": 3}),
     ("evolution", {"population": 10, "tournament": 10, "mutation_rate": 2.5}),
@@ -42,7 +43,7 @@ VARIANTS: list[tuple[str, dict]] = [
 ]
 LEARNS_WHAT_TO_AVOID = {"local", "bananas", "npenas", "weaknas"}
 """Searchers that never propose a cell that is pending or told while others are to be had."""
-COSTLY = {"bananas", "npenas", "weaknas", "optuna"}
+COSTLY = {"bananas", "npenas", "weaknas", "optuna", "controller"}
 every_searcher = pytest.mark.parametrize(
     ("name", "parameters"),
     VARIANTS,
@@ -57,7 +58,7 @@ def quiet_optuna() -> None:
 
 def steps(name: str, parameters: dict, trials: int) -> int:
     """How many trials to play: fewer with the searchers that think long."""
-    if name == "weaknas" or parameters.get("sampler") in ("motpe", "bruteforce"):
+    if name in ("weaknas", "controller") or parameters.get("sampler") in ("motpe", "bruteforce"):
         return trials // 8
     return trials // 4 if name in COSTLY else trials
 
