@@ -31,6 +31,7 @@ ADAPTERS = {
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
         "orchestrator/commands_train.py",
+        "searchers/controller.py",
         "workers/checkpoint.py",
         "workers/network.py",
         "workers/optimizers.py",

@@ -26,7 +26,8 @@ from surrogate.controls import ParametersOnly
 
 SMALL = range(91)  # every cell of up to four vertices
 VARIANTS: list[tuple[str, dict]] = [
-    *[(name, {}) for name in SEARCHERS if name not in ("bananas", "npenas", "weaknas", "optuna")],
+    *[(name, {}) for name in SEARCHERS if name not in ("bananas", "npenas", "weaknas", "optuna", "controller")],
+    ("controller", {"hidden": 5}),
     ("random", {"sampling": "edges"}),
     ("evolution", {"variant": "paper", "population": 12, "tournament": 3}),
     ("evolution", {"population": 10, "tournament": 10, "mutation_rate": 2.5}),
@@ -57,7 +58,7 @@ VARIANTS: list[tuple[str, dict]] = [
 QUICK_FILTER = {"policy": "top", "surrogate": ParametersOnly, "candidates": 4, "labels": 8}
 LEARNS_WHAT_TO_AVOID = {"local", "bananas", "npenas", "weaknas"}
 """Searchers that never propose a cell that is pending or told while others are to be had."""
-COSTLY = {"bananas", "npenas", "weaknas", "optuna"}
+COSTLY = {"bananas", "npenas", "weaknas", "optuna", "controller"}
 
 
 def called(parameters: dict) -> str:
@@ -87,7 +88,7 @@ def quiet_optuna() -> None:
 
 def steps(name: str, parameters: dict, trials: int) -> int:
     """How many trials to play: fewer with the searchers that think long."""
-    if name == "weaknas" or parameters.get("sampler") in ("motpe", "bruteforce"):
+    if name in ("weaknas", "controller") or parameters.get("sampler") in ("motpe", "bruteforce"):
         return trials // 8
     return trials // 4 if name in COSTLY else trials
 
