@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
+from orchestrator.commands_sweep import report, sweep
 from orchestrator.commands_table import table
 from orchestrator.commands_train import train
 from orchestrator.progress import SearchProgress, duration
@@ -129,7 +129,7 @@ def _values(
     config_file: Path | None, params: tuple[str, ...], out: Path | None, flags: dict[str, Any]
 ) -> tuple[dict[str, Any], str]:
     """The tables of the configuration, and what to call their source in a message."""
-    from orchestrator.config import merged, read_toml
+    from orchestrator.config import merged, nested, read_toml, setting
     from orchestrator.search import CONFIG
 
     here = out / CONFIG if out is not None else None
@@ -142,33 +142,17 @@ def _values(
     over: dict[str, Any] = {}
     for name, value in flags.items():
         if value is not None:
-            over = merged(over, _nested(name, value))
+            over = merged(over, nested(name.replace("__", "."), value))
     objective = over.get("objective", {})
     if objective.get("repeat", "").isdecimal():
         objective["repeat"] = int(objective["repeat"])
     if "column" in objective:
         objective["column"] = objective["column"].removesuffix("_accuracy")
     if params:
-        over = merged(over, {"searcher": dict(_parameter(text) for text in params)})
+        over = merged(over, {"searcher": dict(setting("--param", text) for text in params)})
     if "table" in over:
         over["table"] = str(over["table"])
     return merged(base, over), where
-
-
-def _nested(option: str, value: Any) -> dict[str, Any]:
-    """The tables of one option: a double underscore in its name leads into a section."""
-    first, _, rest = option.partition("__")
-    return {first: _nested(rest, value) if rest else value}
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ArchsweepError(f"--param {text!r}: expected KEY=VALUE")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
 
 
 def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
@@ -217,6 +201,8 @@ def searchers(as_json: bool) -> None:
             click.echo(f"  {key} = {default}: {text}")
 
 
+cli.add_command(sweep)
+cli.add_command(report)
 cli.add_command(table)
 cli.add_command(train)
 

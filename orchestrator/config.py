@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import tomli_w
@@ -16,6 +16,9 @@ from nas.errors import ArchsweepError
 from workers.table import Objective
 
 DEFAULT_TRIALS = 1_000
+
+
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -106,7 +109,7 @@ class Config(Section):
 
     def to_toml(self) -> str:
         """The configuration as `load` reads it."""
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+        return tomli_w.dumps(without_none(self.model_dump(mode="json")))
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -140,10 +143,32 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """The tables of a dotted key; a dot leads into a section."""
+    first, _, rest = key.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def setting(option: str, text: str) -> tuple[str, Any]:
+    """Key and value of KEY=VALUE, as TOML has it; what is no TOML is a string. Raises `ArchsweepError`."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ArchsweepError(f"{option} {text!r}: expected KEY=VALUE")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
 def parse(values: Mapping[str, Any], where: str) -> Config:
     """The configuration of these tables. Raises `ArchsweepError` naming ``where`` and the first wrong key."""
+    return checked(Config, values, where)
+
+
+def checked(model: type[Checked], values: Mapping[str, Any], where: str) -> Checked:
+    """The model of these tables. Raises `ArchsweepError` naming ``where`` and the first wrong key."""
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part not in LITERAL_BRANCHES)
@@ -164,9 +189,10 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
 LITERAL_BRANCHES = ("literal['sample','mean']", "int")
 
 
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables less what is not set, which TOML cannot write."""
     return {
-        key: _without_none(value) if isinstance(value, Mapping) else value
+        key: without_none(value) if isinstance(value, Mapping) else value
         for key, value in values.items()
         if value is not None
     }

@@ -27,6 +27,28 @@ METRICS_FILE = "metrics.jsonl"
 DENSE, GROWTH = 100, 1.02
 
 
+class TrackedLines:
+    """The file, written anew: a line that describes the run, those that are written, and one that says "end"."""
+
+    def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
+        path = folder / METRICS_FILE
+        try:
+            path.unlink(missing_ok=True)  # who still follows the old file must not see it shrink
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise ArchsweepError(f"cannot write {path}: {error.strerror}; choose a folder that is writable") from None
+        self.write({"run": run})
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Adds a line; whoever follows the file sees it whole or not yet."""
+        self._file.write(orjson.dumps(line) + b"\n")
+
+    def end(self, status: str, artifacts: Sequence[Path]) -> None:
+        """Closes the file: the run is FINISHED or KILLED, and these files belong to it."""
+        self.write({"end": status, "artifacts": [str(path.absolute()) for path in artifacts]})
+        self._file.close()
+
+
 class MetricsFile:
     """An observer that writes the file; `trajectory` must observe before it.
 
@@ -39,13 +61,7 @@ class MetricsFile:
         self._measured: Point | None = None
         self._written = 0
         self._last: State | None = None
-        path = run_dir / METRICS_FILE
-        try:
-            path.unlink(missing_ok=True)  # who still follows the old file must not see it shrink
-            self._file = path.open("wb", buffering=0)
-        except OSError as error:
-            raise ArchsweepError(f"cannot write {path}: {error.strerror}; choose a folder that is writable") from None
-        self._write({"run": run})
+        self._lines = TrackedLines(run_dir, run)
 
     def __call__(self, trial: Trial, state: State) -> None:
         self._last = state
@@ -60,16 +76,12 @@ class MetricsFile:
         """Closes the file: the run is FINISHED or KILLED, and these files belong to it."""
         if status == "FINISHED" and self._last is not None and self._last.finished > self._written:
             self._measure(self._last)
-        self._write({"end": status, "artifacts": [str(path.absolute()) for path in artifacts]})
-        self._file.close()
+        self._lines.end(status, artifacts)
 
     def _measure(self, state: State) -> None:
         self._written = state.finished
         values = measured(self._trajectory.incumbent, state)
-        self._write({"step": state.finished, "time": int(time.time() * 1_000), "metrics": values})
-
-    def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(orjson.dumps(line) + b"\n")
+        self._lines.write({"step": state.finished, "time": int(time.time() * 1_000), "metrics": values})
 
 
 def measured(incumbent: Point | None, state: State) -> dict[str, float]:

@@ -17,7 +17,6 @@ from typing import Any
 from nas.errors import ArchsweepError
 from nas.files import replacing
 from nas.space import CellSpace
-from nas.table import Table
 from nas.trial import Status
 from orchestrator.config import Config, flat
 from orchestrator.draw import save_pictures
@@ -25,7 +24,7 @@ from orchestrator.journal import Journal, Reading
 from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
 from orchestrator.metrics import MetricsFile
-from orchestrator.results import Summary, save_trials
+from orchestrator.results import RESULT, TRIALS, Summary, save_trials
 from orchestrator.state import Budget, State
 from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
@@ -34,9 +33,9 @@ from workers.base import Pool
 from workers.inline import InlinePool
 from workers.ledger import Ledger, LedgerPool
 from workers.simulated import SimulatedPool, worker_speeds
-from workers.table import TableEvaluator, open_evaluator
+from workers.table import open_evaluator
 
-CONFIG, JOURNAL, RESULT, TRIALS = "config.toml", "journal.jsonl", "result.json", "trajectory.parquet"
+CONFIG, JOURNAL = "config.toml", "journal.jsonl"
 INTERRUPTED_PATIENCE = 5.0
 """Seconds that tracking gets to log the rest of a search that was interrupted; a resumed search catches up."""
 LOCK = ".lock"
@@ -49,13 +48,13 @@ SIMULATED_FLUSH = 1.0
 class Search:
     """A search, checked and ready: everything that can be wrong with its input is found here, before DIR is touched.
 
-    Raises `ArchsweepError`.
+    pictures: whether it leaves any, which takes longer than a short search. Raises `ArchsweepError`.
     """
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
-        self.config, self.run_dir = config, run_dir
-        table = Table(config.table)
-        self._evaluator = TableEvaluator(table, config.objective)
+    def __init__(self, config: Config, run_dir: Path, pictures: bool = True) -> None:
+        self.config, self.run_dir, self._pictures = config, run_dir, pictures
+        self._evaluator = open_evaluator(str(config.table), config.objective)
+        table = self._evaluator.table
         timed = "final_training_time" in table.names
         if not timed and (config.pool.kind == "simulated" or config.budget_seconds):
             raise ArchsweepError(f"{table.path} has no training times; use --pool inline or ray, and --trials")
@@ -194,11 +193,8 @@ class Search:
         """Makes the files that are for people from the journal."""
         trials = self.run_dir / TRIALS
         save_trials(Reading(self.run_dir / JOURNAL), trials)
-        return [
-            self.run_dir / CONFIG,
-            trials,
-            *save_pictures(self.run_dir, self.trajectory.points, self.state.finished),
-        ]
+        pictures = save_pictures(self.run_dir, self.trajectory.points, self.state.finished) if self._pictures else []
+        return [self.run_dir / CONFIG, trials, *pictures]
 
     def _summarise(self, seconds: float, new: int) -> Summary:
         state, best = self.state, self.trajectory.incumbent

@@ -79,7 +79,7 @@ class RayPool:
         self._queue: list[Trial] = []
         self._flights: dict[Any, Flight] = {}
         self._deaths: dict[int, int] = {}
-        self._owns_ray = _connect(address)
+        self._owns_ray = connect(address)
         self._nodes: list[Node] = []
         try:
             self._start_hosts()
@@ -187,7 +187,7 @@ class RayPool:
             )
 
 
-def _connect(address: str | None) -> bool:
+def connect(address: str | None) -> bool:
     """Joins or starts Ray; whether it was started or joined here, so that it is left again at the end."""
     if ray.is_initialized():
         return False
