@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
+from orchestrator.commands_look import analyze, draw
 from orchestrator.commands_sweep import report, sweep
 from orchestrator.commands_table import table
 from orchestrator.commands_train import train
@@ -203,6 +204,8 @@ def searchers(as_json: bool) -> None:
 
 cli.add_command(sweep)
 cli.add_command(report)
+cli.add_command(analyze)
+cli.add_command(draw)
 cli.add_command(table)
 cli.add_command(train)
 

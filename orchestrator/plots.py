@@ -52,22 +52,22 @@ class Series:
     half: NDArray[np.float64] | None = None
 
 
-def lines(series: Sequence[Series], x: str, y: str, log_y: bool = True) -> str:
-    """Series against a logarithmic axis, bands pale, the legend below."""
-    figure, axes = _begun(x, y, log_y)
+def lines(series: Sequence[Series], x: str, y: str, log: bool = True) -> str:
+    """Series on logarithmic axes, or on plain ones, bands pale, the legend below."""
+    figure, axes = _begun(x, y, log, log)
     with mpl.rc_context(STYLE):
         for place, one in enumerate(series):
             colour = COLOURS[place % len(COLOURS)]
             axes.plot(one.x, one.y, DASHES[place % len(DASHES)], color=colour, label=one.label, linewidth=1.8)
             if one.half is not None and np.isfinite(one.half).any():
-                low = np.maximum(one.y - one.half, one.y / 20) if log_y else one.y - one.half
+                low = np.maximum(one.y - one.half, one.y / 20) if log else one.y - one.half
                 axes.fill_between(one.x, low, one.y + one.half, color=colour, alpha=PALE, linewidth=0)
         return _finished(figure, len(series))
 
 
 def fronts(series: Sequence[Series], x: str, y: str) -> str:
     """Pareto fronts as steps with markers."""
-    figure, axes = _begun(x, y, log_y=False)
+    figure, axes = _begun(x, y, True, False)
     with mpl.rc_context(STYLE):
         for place, one in enumerate(series):
             colour = COLOURS[place % len(COLOURS)]
@@ -77,22 +77,6 @@ def fronts(series: Sequence[Series], x: str, y: str) -> str:
         best = accuracies.max()
         axes.set_ylim(bottom=min(best - 3 * (best - np.median(accuracies)), best - 0.01))  # the worst cells say little
         return _finished(figure, len(series))
-
-
-def bars(labels: Sequence[str], values: Sequence[float], x: str) -> str:
-    """Horizontal bars, each with its value."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(SIZE[0], 0.9 + 0.32 * len(labels)), layout="constrained")
-        axes = figure.subplots()
-        axes.barh(range(len(labels)), values, color=[COLOURS[value < 0] for value in values])
-        for place, value in enumerate(values):
-            axes.annotate(f"{value:+.2f}", (value, place), (3 if value >= 0 else -3, 0), textcoords="offset points",
-                          va="center", ha="left" if value >= 0 else "right", fontsize=8)  # fmt: skip
-        axes.set_yticks(range(len(labels)), labels)
-        axes.invert_yaxis()
-        axes.margins(x=0.18)
-        axes.set_xlabel(x)
-        return _svg(figure)
 
 
 def heat(values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], x: str, y: str, form: str) -> str:
@@ -120,17 +104,18 @@ def cell(drawn: Cell) -> str:
         return _svg(figure)
 
 
-def _begun(x: str, y: str, log_y: bool) -> tuple[Figure, Axes]:
+def _begun(x: str, y: str, log_x: bool, log_y: bool) -> tuple[Figure, Axes]:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
-        axes.set_xscale("log")
+        if log_x:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         if log_y:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=x, ylabel=y)
         return figure, axes
 

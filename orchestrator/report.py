@@ -103,14 +103,7 @@ def report(folder: Path) -> tuple[Report, pa.Table]:
     manifest = Manifest.read(folder)
     results = Results.read(folder, manifest)
     seeds = manifest.seeds[: results.enough]
-    counted = [
-        [
-            Record(path) if is_there else None
-            for seed in seeds
-            for path, is_there in [_arm(folder, group, seed, results)]
-        ]
-        for group in manifest.groups
-    ]
+    counted = [[_record(folder, arm_folder(group.slug, seed), results) for seed in seeds] for group in manifest.groups]
     if not any(record for records in counted for record in records):
         raise ArchsweepError(f"no arm of {folder} is done; run the sweep first")
     known = all(record.summary["regret"] is not None for records in counted for record in records if record)

@@ -31,6 +31,7 @@ def save_page(report: Report, folder: Path) -> Path:
 
 def page(report: Report) -> str:
     """The page."""
+    pairs = report.comparisons
     return render(
         "report.html.jinja",
         report=report,
@@ -42,8 +43,7 @@ def page(report: Report) -> str:
             (report.groups[pair.a].group.label, report.groups[pair.b].group.label, pair) for pair in report.comparisons
         ],
         alpha=ALPHA,
-        too_few=bool(report.comparisons)
-        and least_p(max(pair.seeds for pair in report.comparisons), len(report.comparisons)) >= ALPHA,
+        too_few=bool(pairs) and least_p(max(pair.seeds for pair in pairs), len(pairs)) >= ALPHA,
     )
 
 

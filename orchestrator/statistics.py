@@ -105,9 +105,17 @@ def _wilcoxon(difference: NDArray[np.float64]) -> float:
     if len(difference) < FEWEST or not len(sizes):
         return 1.0
     exact = len(sizes) == len(difference) <= MANY and len(np.unique(sizes)) == len(sizes)
-    return float(stats.wilcoxon(difference, method="exact" if exact else "asymptotic").pvalue)
+    return float(stats.wilcoxon(difference, method="exact" if exact else "approx").pvalue)
 
 
 def least_p(seeds: int, pairs: int) -> float:
     """The smallest corrected p-value that so many seeds can give: the best sign pattern of 2^seeds, times the pairs."""
     return min(1.0, pairs * 2.0 ** (1 - seeds))
+
+
+def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Rank correlation of the places where both have a value; NaN where there are too few."""
+    both = ~np.isnan(a) & ~np.isnan(b)
+    if both.sum() < FEWEST or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
+        return float("nan")
+    return float(np.corrcoef(stats.rankdata(a[both]), stats.rankdata(b[both]))[0, 1])

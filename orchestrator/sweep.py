@@ -90,10 +90,12 @@ class Sweep:
         """What tracking calls this sweep."""
         sweep = self.plan.sweep
         values = flat(self.plan.base.model_dump(mode="json", exclude={"tracking", "seed"}))
+        varied = tuple(f"{axis}." for axis in sweep.axes)
+        same = {key: value for key, value in values.items() if not f"{key}.".startswith(varied)}
         return {
             "name": sweep.name or self.folder.name,
             "experiment": self.plan.base.tracking.experiment,
-            "params": {**values, "arms": len(self.plan.arms), "seeds": len(sweep.seeds)},
+            "params": {**same, "arms": len(self.plan.arms), "seeds": len(sweep.seeds)},
             "tags": {
                 "archsweep.kind": "sweep",
                 "archsweep.run_dir": str(self.folder),

@@ -16,7 +16,7 @@ import numpy as np
 from orchestrator.record import Record
 from orchestrator.results import RESULT
 
-ARM_TAG, PARENT_TAG = "archsweep.arm", "mlflow.parentRunId"
+ARM_TAG, SOURCE_TAG, PARENT_TAG = "archsweep.arm", "archsweep.source", "mlflow.parentRunId"
 STEPS = tuple(sorted({round(10 ** (power / 6)) for power in range(37)}))
 """Finished trials at which a regret is logged: six a decade, up to a million."""
 AT_ONCE = 50
@@ -51,9 +51,10 @@ def child(sweep: Path, arm: dict[str, Any], parent: str) -> Child:
         "clock_seconds": summary["clock_seconds"],
         "wall_seconds": summary["wall_seconds"],
     }
+    sources = sorted({source for source in record.sources if source})
     return Child(
         f"{arm['label']}, seed {arm['seed']}",
-        {ARM_TAG: arm["folder"], PARENT_TAG: parent},
+        {ARM_TAG: arm["folder"], PARENT_TAG: parent, SOURCE_TAG: ", ".join(sources)},
         {**arm["settings"], "seed": str(arm["seed"])},
         {name: float(value) for name, value in metrics.items() if value is not None},
         tuple(_curve(record)),

@@ -22,7 +22,7 @@ ADAPTERS = {
     "jinja2": {"orchestrator/report_html.py"},
     "scipy": {"orchestrator/statistics.py"},
     "optuna": {"searchers/optuna_search.py"},
-    "matplotlib": {"orchestrator/draw.py", "orchestrator/plots.py"},
+    "matplotlib": {"orchestrator/animation.py", "orchestrator/draw.py", "orchestrator/plots.py"},
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
     "click": {
