@@ -28,8 +28,11 @@ DPI = 80
 
 @dataclass(frozen=True)
 class Frame:
-    """A finished trial: its number, cell, and objective (None if it failed); the best objective by then."""
+    """A finished trial: the how many-th to finish, from 1 on, its number, cell, and objective (None if it failed); the
+    best objective by then.
+    """
 
+    finished: int
     number: int
     cell: Cell
     objective: float | None
@@ -48,15 +51,15 @@ def frames(run_dir: Path, first: int, count: int, only_best: bool = False) -> li
     """
     if not (run_dir / JOURNAL).is_file():
         raise DataError(f"{run_dir} holds no search; give the folder of one, a cell as JSON, or a module_hash")
-    found, best = [], None
-    for trial in Reading(run_dir / JOURNAL):
-        if trial.finished is None:
-            continue
+    found: list[Frame] = []
+    best: float | None = None
+    finished = (trial for trial in Reading(run_dir / JOURNAL) if trial.finished is not None)
+    for place, trial in enumerate(finished, 1):
         objective = trial.result.objective if trial.result else None
         better = objective is not None and (best is None or objective > best)
         best = objective if better else best
         if better or not only_best:
-            found.append(Frame(trial.number, trial.proposal.cell, objective, best))
+            found.append(Frame(place, trial.number, trial.proposal.cell, objective, best))
     chosen = list(islice(found, first, first + count))
     if not chosen:
         raise DataError(f"{run_dir} has no proposal from number {first} on; it has {len(found)}")
@@ -117,9 +120,9 @@ def _animated(shown: Sequence[Frame], path: Path) -> Path:
 def _draw_so_far(axes: Axes, shown: Sequence[Frame], place: int) -> None:
     """Objectives of the frames up to this one, and the best."""
     axes.clear()
-    numbers = [frame.number for frame in shown]
-    known = [(n, f.objective) for n, f in zip(numbers[: place + 1], shown, strict=False) if f.objective is not None]
-    best = [(n, f.best) for n, f in zip(numbers[: place + 1], shown, strict=False) if f.best is not None]
+    past = shown[: place + 1]
+    known = [(frame.finished, frame.objective) for frame in past if frame.objective is not None]
+    best = [(frame.finished, frame.best) for frame in past if frame.best is not None]
     if known:
         axes.plot(*zip(*known, strict=True), "o", color="#56B4E9", markersize=3, label="proposal")
     if best:
@@ -129,6 +132,6 @@ def _draw_so_far(axes: Axes, shown: Sequence[Frame], place: int) -> None:
         top = max(max(values), *(frame.best or 0 for frame in shown))
         middle = sorted(values)[len(values) // 2]
         axes.set_ylim(min(top - 3 * (top - middle), top - 0.01), top + 0.005)
-    axes.set_xlim(min(numbers) - 0.5, max(numbers) + 0.5)
-    axes.set_xlabel("trial")
+    axes.set_xlim(shown[0].finished - 0.5, shown[-1].finished + 0.5)
+    axes.set_xlabel("finished trials")
     axes.set_ylabel("objective")

@@ -35,7 +35,8 @@ def draw_cell(axes: Axes, cell: Cell) -> None:
     for source in range(size):
         for target in range(source + 1, size):
             if matrix[source, target]:
-                bend = 0.0 if target == source + 1 else -0.45 if (source + target) % 2 else 0.45
+                span = target - source
+                bend = 0.0 if span == 1 else (-0.62 if (source + target) % 2 else 0.62) / span**0.5
                 axes.add_patch(
                     FancyArrowPatch(
                         (source, 0),

@@ -99,7 +99,7 @@ def heat(values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str
 def cell(drawn: Cell) -> str:
     """A cell as a graph."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.5, 2.1), layout="constrained")
+        figure = Figure(figsize=(6.5, 2.3), layout="constrained")
         draw_cell(figure.subplots(), drawn)
         return _svg(figure)
 
