@@ -20,18 +20,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.catalogue import catalogue
+from nas.catalogue import cells_up_to
 from nas.cell import Cell
 from nas.errors import ArchsweepError, DataError, EvaluationError
-from nas.network import Skeleton, cost
+from nas.network import cost
 from nas.records import module_hashes
 from nas.table import METRICS, Table, TableData, write
 from orchestrator.config import flat
 from orchestrator.lines import LineReader, LineWriter
 from orchestrator.lock import locked
 from orchestrator.processes import ProcessDied, completed
-from workers.datasets import Data, DataSpec, load
-from workers.recipe import Recipe, Setting
+from workers.datasets import Data, load
+from workers.recipe import Setting
 
 VERSION = 1
 SECONDS_DIGITS = 4
@@ -67,9 +67,7 @@ class Plan:
 
     def cells(self) -> NDArray[np.int32]:
         """The catalogue numbers of all cells, in the order of training."""
-        known = catalogue()
-        small = np.flatnonzero(known.vertices[known.graph] <= self.max_vertices).astype(np.int32)
-        return np.random.default_rng(self.seed).permutation(small)
+        return np.random.default_rng(self.seed).permutation(cells_up_to(self.max_vertices))
 
     def seeds(self, task: Task) -> tuple[int, ...]:
         """The seed of every repeat of a training."""
@@ -84,9 +82,8 @@ class Plan:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Plan:
         """The inverse of `to_json`; what an older version did not know yet has its default. Raises `TypeError`."""
-        setting = values["setting"]
-        parts = DataSpec(**setting["data"]), Skeleton(**setting["skeleton"]), Recipe(**setting["recipe"])
-        return cls(**{**values, "setting": Setting(*parts), "budgets": tuple(values["budgets"])})
+        setting = Setting.from_json(values["setting"])
+        return cls(**{**values, "setting": setting, "budgets": tuple(values["budgets"])})
 
 
 def build(

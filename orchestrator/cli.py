@@ -75,8 +75,21 @@ def cli() -> None:
 @cli.command()
 @click.argument("config_file", required=False, type=click.Path(path_type=Path))
 @click.option("--table", type=click.Path(path_type=Path), help="Benchmark table, made by `archsweep table import`.")
+@click.option(
+    "--evaluator", "evaluator__kind", metavar="table|train", help="What says how good a cell is.  [default: table]"
+)
+@click.option("--preset", "evaluator__preset", metavar="cpu|nasbench101", help="How to train.  [default: cpu]")
+@click.option("--dataset", "evaluator__dataset", metavar="NAME", help="What to train on.  [default: the preset's]")
+@click.option("--data", "evaluator__data", type=click.Path(path_type=Path), help="Folder of the data set's files.")
+@click.option("--device", "evaluator__device", help="What to train on: cpu or cuda.  [default: cpu]")
 @click.option("--searcher", "searcher__name", metavar="NAME", help="Searcher; `archsweep searchers` lists them.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the searcher.")
+@click.option(
+    "--filter", "filter__policy", metavar="POLICY", help="Filter proposals: top, quantile, ei, thompson, space."
+)
+@click.option(
+    "--filter-parameter", "filter_params", multiple=True, metavar="KEY=VALUE", help="A parameter of the filter."
+)
 @click.option("--trials", type=int, help="Trials asked in all.  [default: 1000, unless --budget-seconds]")
 @click.option("--budget-seconds", type=float, help="Training seconds to spend, as the table counts them.")
 @click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
@@ -89,11 +102,27 @@ def cli() -> None:
 @click.option(
     "--speed-spread", "pool__speed_spread", type=float, help="Spread of simulated workers' speeds.  [default: 0]"
 )
+@click.option("--dispatch", "pool__dispatch", metavar="async|generation", help="When to ask.  [default: async]")
+@click.option(
+    "--cluster",
+    "cluster",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    help="A class of simulated workers; see docs/what-if.md.",
+)
 @click.option("--address", "pool__address", metavar="ADDRESS", help="Ray cluster to join; auto finds a local one.")
 @click.option("--track/--no-track", "tracking__enabled", default=None, help="Log to MLflow.  [default: track]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; resumed if it holds one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, as_json: bool, **flags: Any) -> None:
+def search(
+    config_file: Path | None,
+    params: tuple[str, ...],
+    filter_params: tuple[str, ...],
+    cluster: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
     """Run a search, or resume the one in --out.
 
     The search is described by CONFIG_FILE (TOML), by the flags, or by both, flags winning. --out DIR alone resumes what
@@ -102,16 +131,24 @@ def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, 
     \b
     On the simulated clock, 64 workers, half a million seconds of training:
       archsweep search --table nb101.arrow --workers 64 --budget-seconds 5e5
+    What 64 workers that are preempted twice a day, at a price of 0.3 an hour, make of it:
+      archsweep search --table nb101.arrow --cluster count=64,preemptions=0.08,price=0.3
     On this machine's cores through Ray, then on a cluster:
       archsweep search --table nb101.arrow --pool ray
       archsweep search --table nb101.arrow --pool ray --address auto --workers 256
+    Every cell trained for real, a trainer a core:
+      archsweep search --evaluator train --dataset digits --trials 40
+    Evolution, of whose proposals a surrogate lets the best of 50 pass:
+      archsweep search --table nb101.arrow --filter top --filter-parameter candidates=50
     """
-    from orchestrator.config import parse
+    from orchestrator.config import parse, setting
     from orchestrator.search import Search
 
-    values, where = _values(config_file, params, out, flags)
+    if cluster:
+        flags["pool__cluster"] = [dict(map(setting, text.split(","))) for text in cluster]
+    values, where = _values(config_file, params, filter_params, out, flags)
     config = parse(values, where)
-    run_dir = out or Path("runs") / f"{config.searcher.name}-{config.table.stem}-seed{config.seed}"
+    run_dir = out or Path("runs") / f"{config.searcher.name}-{config.label}-seed{config.seed}"
     job = Search(config, run_dir)
     with SearchProgress(stderr, job.trajectory, config.trial_limit, config.budget_seconds) as progress:
         summary = job.run([progress])
@@ -127,7 +164,11 @@ def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, 
 
 
 def _values(
-    config_file: Path | None, params: tuple[str, ...], out: Path | None, flags: dict[str, Any]
+    config_file: Path | None,
+    params: tuple[str, ...],
+    filter_params: tuple[str, ...],
+    out: Path | None,
+    flags: dict[str, Any],
 ) -> tuple[dict[str, Any], str]:
     """The tables of the configuration, and what to call their source in a message."""
     from orchestrator.config import merged, nested, read_toml, setting
@@ -149,10 +190,9 @@ def _values(
         objective["repeat"] = int(objective["repeat"])
     if "column" in objective:
         objective["column"] = objective["column"].removesuffix("_accuracy")
-    if params:
-        over = merged(over, {"searcher": dict(setting("--param", text) for text in params)})
-    if "table" in over:
-        over["table"] = str(over["table"])
+    over = merged(over, {"searcher": dict(setting(text) for text in params)} if params else {})
+    if filter_params:
+        over = merged(over, {"filter": dict(setting(text) for text in filter_params)})
     return merged(base, over), where
 
 
@@ -168,9 +208,19 @@ def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
         ("its mean test accuracy", percent(summary.best_test_accuracy)),
         ("regret", "unknown" if summary.regret is None else f"{summary.regret * 100:.3f} points"),
         ("clock", duration(summary.clock_seconds)),
+        ("utilisation", percent(summary.utilisation)),
+        *([] if summary.cost is None else [("cost", f"{summary.cost:,.2f}")]),
         ("wall time", f"{duration(summary.wall_seconds)} ({summary.trials_per_second:,.0f} trials/s)"),
+        ("most of it", _where_it_went(summary)),
         ("MLflow run", summary.mlflow_run_id or "not tracked"),
     ]
+
+
+def _where_it_went(summary: Any) -> str:
+    """The three parts that took most of a search's wall time."""
+    total = sum(summary.spans.values())
+    most = sorted(summary.spans.items(), key=lambda span: -span[1])[:3]
+    return ", ".join(f"{part} {seconds / total:.0%}" for part, seconds in most) if total else "too short to tell"
 
 
 @cli.command()

@@ -74,8 +74,8 @@ def run(
     from orchestrator.sweep_state import Results
     from orchestrator.sweep_view import SweepView
 
-    planned = plan(_values(file, table, seeds, settings, track), str(file))
     folder = out or Path("runs") / file.stem
+    planned = plan(_values(file, table, seeds, settings, track), str(file), folder)
     job = Sweep(planned, folder)
     before = len(Results.read(job.folder, job.manifest).done)
     with SweepView(Console(stderr=True), len(planned.arms), before) as view:
@@ -95,7 +95,7 @@ def _values(
 
     over: dict[str, Any] = {}
     for text in settings:
-        over = merged(over, nested(*setting("--set", text)))
+        over = merged(over, nested(*setting(text)))
     if table is not None:
         over["table"] = str(table)
     if seeds is not None:

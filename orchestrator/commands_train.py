@@ -71,7 +71,8 @@ def train(
     setting = preset_setting(preset, dataset).trained_for(epochs)
     cell = Cell.from_json(cell_json) if cell_json is not None else cell_of_hash(module_hash or "")
     _check_device(device)
-    from workers.train_evaluator import TrainEvaluator, TrainSpec
+    from workers.train_evaluator import TrainEvaluator
+    from workers.train_source import TrainSpec
 
     with Curves(Console(stderr=True)) as curves:
         evaluator = TrainEvaluator(TrainSpec(setting, "validation", folder, checkpoints, device), curves)

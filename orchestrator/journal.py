@@ -7,63 +7,87 @@ format's version and what the search is. Then, in the order in which they happen
 - ``{"tell": n, "started": seconds, "at": seconds, "result": {...}}``: its result, before the searcher hears of it;
 - ``{"fail": n, "started": seconds, "at": seconds, "reason": "..."}``: or why there is none.
 
-Seconds are the pool's clock. `commit` hands everything to the operating system before anything is dispatched or told,
-so the death of the process loses nothing; a last line that was cut off is dropped on resume.
+Seconds are the pool's clock. `commit` puts everything on record before anything is dispatched or told; a last line that
+was cut off is dropped on resume.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nas.cell import Cell
 from nas.errors import DataError
+from nas.files import sync_folder
 from nas.trial import Proposal, Result, Status, Trial
 from orchestrator.lines import LineReader, LineWriter
 
 VERSION = 1
+Durability = Literal["turn", "second", "end"]
+SECOND = 1.0
 
 
 class Journal:
     """An open journal, to be appended from ``position`` on; what stands behind it is cut off.
 
-    interval: seconds between flushes. 0, for pools that dispatch to other processes, flushes at every `commit`. On the
-    simulated clock nothing leaves the process, so what a crash takes is computed again, to the same bytes.
+    durability: when the disk has it, so that a power cut takes no more. ``turn``: before every dispatch, once for all
+    that was asked and told since the last. ``second``: about a second later, without waiting for it. ``end``: once the
+    search has ended.
+    interval: seconds between hand-overs to the operating system, without which the death of the process takes what was
+    appended since. 0 for pools that dispatch to other processes. On the simulated clock nothing leaves the process, so
+    what a crash takes is computed again, to the same bytes.
     """
 
-    def __init__(self, path: Path, position: int, interval: float = 0.0) -> None:
+    def __init__(self, path: Path, position: int, durability: Durability = "turn", interval: float = 0.0) -> None:
         self.path = path
-        self._interval = interval
-        self._committed = time.monotonic()
         self._lines = LineWriter(path, position)
+        self._interval, self._durability = interval, durability
+        self._flushed = self._synced = time.monotonic()
+        self._asked = False
+        self._disk = ThreadPoolExecutor(1, "journal")
+        self._syncing: Future[None] | None = None
 
     @classmethod
-    def create(cls, path: Path, search: Mapping[str, Any], interval: float = 0.0) -> Journal:
+    def create(cls, path: Path, search: Mapping[str, Any]) -> Journal:
         """A new journal of a search, described by JSON values."""
-        journal = cls(path, 0, interval)
+        journal = cls(path, 0)
         journal._lines.append({"journal": VERSION, "search": search})
-        journal.flush()
+        journal._lines.sync()
+        sync_folder(path.parent)
         return journal
 
     def append(self, trial: Trial) -> None:
         """Adds a trial's latest event; `commit` makes it last."""
         self._lines.append(_to_record(trial))
+        self._asked |= trial.finished is None
 
     def commit(self) -> None:
-        """Called before a dispatch or a tell: flushes, unless the last flush is less than ``interval`` seconds ago."""
-        now = time.monotonic() if self._interval else 0.0
-        if now - self._committed >= self._interval or not self._interval:
-            self.flush()
-            self._committed = now
+        """Called before a dispatch and before a tell."""
+        if self._durability == "turn":
+            self._lines.sync() if self._asked else self._lines.flush()
+            self._asked = False
+            return
+        now = time.monotonic()
+        if now - self._flushed >= self._interval:
+            self._lines.flush()
+            self._flushed = now
+        if self._durability == "second" and now - self._synced >= SECOND:
+            self._sync_behind()
+            self._synced = now
 
-    def flush(self) -> None:
-        """Everything appended so far survives the death of this process from here on."""
-        self._lines.flush()
+    def _sync_behind(self) -> None:
+        """Has another thread wait for the disk, unless it still does; raises what it met the last time."""
+        if self._syncing is None or self._syncing.done():
+            if self._syncing is not None:
+                self._syncing.result()
+            self._syncing = self._disk.submit(self._lines.sync_flushed)
 
     def close(self) -> None:
-        """Commits, and waits until the disk has it."""
+        """Waits until the disk has everything."""
+        self._disk.shutdown()
         self._lines.close()
 
 

@@ -11,7 +11,7 @@ from ray.exceptions import RayError
 
 from nas.errors import ArchsweepError
 from orchestrator.arm import Outcome, Task, failed, run_arm
-from workers.ray_pool import connect
+from workers.ray_fleet import connect
 
 AHEAD = 2
 """Tasks a core that are handed to Ray, so that no core waits for this process."""

@@ -22,6 +22,7 @@ from nas.errors import ArchsweepError
 from nas.trial import Trial
 from orchestrator.state import State
 from orchestrator.trajectory import Point, Trajectory
+from orchestrator.usage import Usage
 
 METRICS_FILE = "metrics.jsonl"
 DENSE, GROWTH = 100, 1.02
@@ -43,20 +44,20 @@ class TrackedLines:
         """Adds a line; whoever follows the file sees it whole or not yet."""
         self._file.write(orjson.dumps(line) + b"\n")
 
-    def end(self, status: str, artifacts: Sequence[Path]) -> None:
-        """Closes the file: the run is FINISHED or KILLED, and these files belong to it."""
-        self.write({"end": status, "artifacts": [str(path.absolute()) for path in artifacts]})
+    def end(self, status: str, artifacts: Sequence[Path], tags: Mapping[str, str]) -> None:
+        """Closes the file: the run is FINISHED or KILLED, and these files and tags belong to it."""
+        self.write({"end": status, "artifacts": [str(path.absolute()) for path in artifacts], "tags": tags})
         self._file.close()
 
 
 class MetricsFile:
-    """An observer that writes the file; `trajectory` must observe before it.
+    """An observer that writes the file; `trajectory` and `usage` must observe before it.
 
     run: what tracking should call the run: name, experiment, params, tags.
     """
 
-    def __init__(self, run_dir: Path, trajectory: Trajectory, run: Mapping[str, Any]) -> None:
-        self._trajectory = trajectory
+    def __init__(self, run_dir: Path, trajectory: Trajectory, usage: Usage, run: Mapping[str, Any]) -> None:
+        self._trajectory, self._usage = trajectory, usage
         self._due = 1
         self._measured: Point | None = None
         self._written = 0
@@ -72,19 +73,19 @@ class MetricsFile:
         self._due = max(state.finished + 1, int(state.finished * GROWTH) if state.finished > DENSE else 0)
         self._measure(state)
 
-    def end(self, status: str, artifacts: Sequence[Path]) -> None:
-        """Closes the file: the run is FINISHED or KILLED, and these files belong to it."""
+    def end(self, status: str, artifacts: Sequence[Path] = (), tags: Mapping[str, str] | None = None) -> None:
+        """Closes the file: the run is FINISHED or KILLED, and these files and tags belong to it."""
         if status == "FINISHED" and self._last is not None and self._last.finished > self._written:
             self._measure(self._last)
-        self._lines.end(status, artifacts)
+        self._lines.end(status, artifacts, tags or {})
 
     def _measure(self, state: State) -> None:
         self._written = state.finished
-        values = measured(self._trajectory.incumbent, state)
+        values = measured(self._trajectory.incumbent, state, self._usage)
         self._lines.write({"step": state.finished, "time": int(time.time() * 1_000), "metrics": values})
 
 
-def measured(incumbent: Point | None, state: State) -> dict[str, float]:
+def measured(incumbent: Point | None, state: State, usage: Usage) -> dict[str, float]:
     """The metrics of a moment. Accuracies are fractions; what is unknown is left out."""
     values: dict[str, float | None] = {
         "finished": state.finished,
@@ -92,6 +93,8 @@ def measured(incumbent: Point | None, state: State) -> dict[str, float]:
         "duplicate_rate": state.duplicate_rate,
         "clock_seconds": state.clock,
         "training_seconds": state.spent,
+        "utilisation": usage.utilisation(state.clock),
+        "cost": usage.cost(state.clock),
     }
     if incumbent is not None:
         values |= {

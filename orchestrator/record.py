@@ -20,8 +20,6 @@ Floats = NDArray[np.float64]
 COLUMNS = (
     "cell",
     "epochs",
-    "worker",
-    "started",
     "finished",
     "objective",
     "test_accuracy",
@@ -90,15 +88,11 @@ class Record:
 
     @cached_property
     def incumbents(self) -> Incumbents:
-        """How the search got better."""
-        objective = np.nan_to_num(self.floats("objective"), nan=-np.inf)
-        before = np.concatenate([[-np.inf], np.maximum.accumulate(objective)[:-1]])
-        row = np.flatnonzero(objective > before)
+        """How the search got better, as `orchestrator.trajectory.Trajectory` has it."""
+        objective, epochs = self.floats("objective"), self.floats("epochs")
+        reached = np.stack([np.where(np.isnan(epochs), np.inf, epochs), objective], 1)
+        rank = np.unique(reached, axis=0, return_inverse=True)[1].reshape(-1)
+        rank = np.where(np.isnan(objective), -1, rank)
+        row = np.flatnonzero(rank > np.concatenate([[-1], np.maximum.accumulate(rank)[:-1]]))
         clock = np.maximum.accumulate(self.floats("finished"))
         return Incumbents(row + 1, clock[row], row, objective[row], (self.best - self.accuracy)[row])
-
-    def utilisation(self, workers: int) -> float:
-        """The share of the workers' time that went into trials, on the pool's clock; NaN without a clock."""
-        finished, started = self.floats("finished"), self.floats("started")
-        span = finished.max() if len(self) else 0.0
-        return float((finished - started).sum() / (workers * span)) if span > 0 else float("nan")

@@ -180,7 +180,7 @@ def _row(group: Group, seed: int, record: Record) -> dict[str, Any]:
         "regret": summary["regret"],
         "best_hash": summary["best_hash"],
         "clock_seconds": summary["clock_seconds"],
-        "utilisation": _none_if_nan(record.utilisation(group.workers)),
+        "utilisation": summary["utilisation"],
         "folder": arm_folder(group.slug, seed),
         "incumbent_queries": found.queries.tolist(),
         "incumbent_clock": found.clock.tolist(),
@@ -191,6 +191,10 @@ def _row(group: Group, seed: int, record: Record) -> dict[str, Any]:
 
 def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else value
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _loss(record: Record | None, known_regret: bool) -> float:
@@ -212,9 +216,9 @@ def _group(group: Group, records: Sequence[Record | None], known_regret: bool) -
         sum(record.summary["failed"] for record in there),
         float(mean[0]),
         float(half[0]),
-        _mean([record.summary["best_objective"] or np.nan for record in there]),
+        _mean([_or_nan(record.summary["best_objective"]) for record in there]),
         _mean([record.summary["duplicates"] / max(record.summary["trials"], 1) for record in there]),
-        _mean([record.utilisation(group.workers) for record in there]),
+        _mean([_or_nan(record.summary["utilisation"]) for record in there]),
         _mean([record.summary["clock_seconds"] for record in there]),
         {name: count / max(trials, 1) for name, count in sorted(sources.items())},
         _curve(there, known_regret, "queries"),

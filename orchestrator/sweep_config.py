@@ -20,8 +20,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -29,8 +29,8 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
-from nas.table import Table
 from orchestrator.config import Config, Section, checked, merged, nested, parse, without_none
+from orchestrator.sources import open_source
 
 NAMED_SECTIONS = ("searcher",)
 """Sections that a bare string names."""
@@ -82,13 +82,12 @@ class Group:
     """The arms that differ in nothing but the seed: what a report compares.
 
     slug: names its folder; it holds a digest of the configuration, so that other settings are another folder.
-    settings: the axes' values, by axis, as they are shown. workers: slots of every arm's pool.
+    settings: the axes' values, by axis, as they are shown.
     """
 
     label: str
     slug: str
     settings: Mapping[str, str]
-    workers: int
 
 
 @dataclass(frozen=True)
@@ -120,17 +119,20 @@ class SweepPlan:
 
     def to_toml(self) -> str:
         """The file that `plan` reads back."""
-        values = {**self.values, "table": str(self.base.table)}
+        table = {} if self.base.table is None else {"table": str(self.base.table)}
+        values = {**self.values, **table}
         values["sweep"] = without_none(self.sweep.model_dump(mode="json"))
         return tomli_w.dumps(values)
 
 
-def plan(values: Mapping[str, Any], where: str) -> SweepPlan:
-    """The sweep that these tables describe, every arm's configuration checked. Raises `ArchsweepError`."""
+def plan(values: Mapping[str, Any], where: str, folder: Path) -> SweepPlan:
+    """The sweep that these tables describe, every arm's configuration checked, to run in a folder.
+
+    Raises `ArchsweepError`.
+    """
     base = {key: value for key, value in values.items() if key != "sweep"}
     sweep = checked(SweepConfig, values.get("sweep", {}), f"{where}: [sweep]")
     untracked = merged(base, {"tracking": {"enabled": False}})  # the sweep tracks its arms itself
-    fingerprints = cache(lambda table: Table(table).fingerprint)
     combinations = list(_combinations(sweep.axes))
     groups, configs = [], []
     for labels, over in combinations:
@@ -141,8 +143,8 @@ def plan(values: Mapping[str, Any], where: str) -> SweepPlan:
             raise ArchsweepError(
                 f'{at}: a sweep runs its arms on Ray itself, with --address; use pool.kind "simulated"'
             )
-        digest = _digest(config.identity(fingerprints(config.table)))
-        groups.append(Group(label, f"{_slug(label)}-{digest}", labels, config.pool.workers))
+        digest = _digest(config.identity(open_source(config, folder).identity))
+        groups.append(Group(label, f"{_slug(label)}-{digest}", labels))
         configs.append(config)
     if len({group.label for group in groups}) < len(groups):
         raise ArchsweepError(f"{where}: two arms have the same name; give their values a label")

@@ -50,11 +50,11 @@ class SweepLog:
                     if not np.isnan(loss):
                         line = {"step": int(step), "time": int(time.time() * 1_000), "metrics": {name: loss}}
                         self._lines.write(line)
-        self._lines.end("FAILED" if report is None else "FINISHED", artifacts)
+        self._lines.end("FAILED" if report is None else "FINISHED", artifacts, {})
 
     def killed(self) -> None:
         """The sweep was interrupted."""
-        self._lines.end("KILLED", ())
+        self._lines.end("KILLED", (), {})
 
 
 def metric_name(label: str) -> str:

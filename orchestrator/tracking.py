@@ -132,16 +132,18 @@ def _log(run_dir: Path, client: Any, alive: Callable[[], bool]) -> None:
         raise DataError(f"{run_dir / METRICS_FILE} is empty: the search was killed as it began; resume it first")
     run_id, last = _begin(run_dir, client, first[0]["run"])
     children = Children(client, _experiment(run_dir, client, first[0]["run"]["experiment"]), run_id, run_dir)
-    status, artifacts = "KILLED", []
+    status, artifacts, tags = "KILLED", [], {}
     for batch in ([first[1:]], lines):
         for chunk in batch:
             _log_steps(client, run_id, [line for line in chunk if line.get("step", 0) > last])
             children.log([line["arm"] for line in chunk if "arm" in line])
             for line in chunk:
                 if "end" in line:
-                    status, artifacts = line["end"], line["artifacts"]
+                    status, artifacts, tags = line["end"], line["artifacts"], line.get("tags", {})
     for path in artifacts:
         client.log_artifact(run_id, path)
+    for name, value in tags.items():
+        client.set_tag(run_id, name, value)
     client.set_terminated(run_id, status)
 
 

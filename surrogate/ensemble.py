@@ -16,6 +16,7 @@ from sklearn.neural_network import MLPRegressor
 
 from nas.catalogue import CELLS
 from nas.features import Cells, graph_features, path_encoding
+from surrogate.base import Prediction, normal
 
 SCALE, CLIP = 0.02, 6.0
 """Accuracies are learnt as (accuracy - median) / SCALE, cut at CLIP: how bad a bad cell is does not matter."""
@@ -49,10 +50,11 @@ class Ensemble:
                 for member in range(self.members)
             ]
 
-    def predict(self, cells: Cells) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def predict(self, cells: Cells) -> Prediction:
+        """The interval is of what the members think possible, not of what is true: it is no conformal one."""
         features = self._features(cells)
         predictions = np.stack([member.predict(features) for member in self._fitted]) * SCALE
-        return predictions.mean(0) + self._median, predictions.std(0)
+        return normal(predictions.mean(0) + self._median, predictions.std(0))
 
     def _features(self, cells: Cells) -> NDArray[np.float32]:
         if self.model is Model.MLP:

@@ -17,10 +17,9 @@ MAY_IMPORT = {
     "orchestrator": {"nas", "surrogate", "searchers", "workers"},
 }
 ADAPTERS = {
-    "ray": {"orchestrator/launch_ray.py", "workers/ray_pool.py"},
+    "ray": {"orchestrator/launch_ray.py", "workers/ray_fleet.py", "workers/ray_pool.py"},
     "mlflow": {"orchestrator/tracking.py", "orchestrator/tracking_arms.py"},
     "jinja2": {"orchestrator/report_html.py"},
-    "scipy": {"orchestrator/statistics.py"},
     "optuna": {"searchers/optuna_search.py"},
     "matplotlib": {"orchestrator/animation.py", "orchestrator/draw.py", "orchestrator/plots.py"},
     "google_crc32c": {"nas/tfrecord.py"},

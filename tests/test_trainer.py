@@ -22,7 +22,8 @@ from workers.datasets import Data, load
 from workers.network import Network
 from workers.optimizers import TensorFlowRMSprop
 from workers.recipe import Recipe, preset
-from workers.train_evaluator import TrainEvaluator, TrainSpec
+from workers.train_evaluator import TrainEvaluator
+from workers.train_source import TrainSpec
 from workers.trainer import Epoch, Training, cropped, train
 
 INCEPTION = Cell.of(

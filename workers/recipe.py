@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -57,6 +58,11 @@ class Setting:
     def to_json(self) -> dict[str, Any]:
         """All of it as nested JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Setting:
+        """The inverse of `to_json`; what an older version did not know yet has its default. Raises `TypeError`."""
+        return cls(DataSpec(**values["data"]), Skeleton(**values["skeleton"]), Recipe(**values["recipe"]))
 
 
 SHAPES = {"digits": (1, 8), "fashion-mnist": (1, 28), "cifar-10": (3, 32)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.catalogue import CELLS
 from nas.errors import DataError, EvaluationError
 from nas.table import Table
 from nas.trial import Proposal, Result
+from workers.source import Seconds, Source
 
 Column = Literal["validation", "test"]
 
@@ -128,3 +130,19 @@ def open_evaluator(path: str, objective: Objective) -> TableEvaluator:
 def _evaluator(path: str, objective: Objective, version: tuple[int, ...]) -> TableEvaluator:
     """The arms of a sweep share it. version: a file that was replaced is opened anew."""
     return TableEvaluator(Table(path), objective)
+
+
+def table_source(path: Path, objective: Objective) -> Source:
+    """What a search has to know of a table. Raises `DataError`."""
+    evaluator = open_evaluator(str(path), objective)
+    table = evaluator.table
+    return Source(
+        here=lambda: evaluator,
+        elsewhere=partial(open_evaluator, str(path), objective),
+        identity={"table": table.fingerprint},
+        tags={"archsweep.table": path.name},
+        budgets=evaluator.budgets,
+        cells=None if len(table) == CELLS else table.cells,
+        best=evaluator.best,
+        seconds=Seconds.RECORDED if "final_training_time" in table.names else Seconds.UNKNOWN,
+    )

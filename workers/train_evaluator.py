@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 from nas.network import cost
 from nas.table import METRICS
 from nas.trial import Proposal, Result
 from workers.datasets import load
-from workers.recipe import Setting
+from workers.train_source import TrainSpec
 from workers.trainer import Epoch, identity, train
-
-
-@dataclass(frozen=True)
-class TrainSpec:
-    """What a live evaluator does, in values that travel to other processes; `TrainEvaluator` makes it of this.
-
-    column: the accuracy that is the objective. folder: of the images, None to look in the usual places. checkpoints: a
-    folder where unfinished trainings are kept, so that another evaluator goes on with one whose process died.
-    device: as torch names it, e.g. ``cpu`` or ``cuda``.
-    """
-
-    setting: Setting
-    column: Literal["validation", "test"] = "validation"
-    folder: Path | None = None
-    checkpoints: Path | None = None
-    device: str = "cpu"
 
 
 class TrainEvaluator:

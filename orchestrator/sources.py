@@ -1,0 +1,36 @@
+"""The evaluator that a configuration chooses. A new kind is a section in `config.py` and a case here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.errors import ArchsweepError
+from orchestrator.config import Config, TableConfig, TrainConfig
+from workers.recipe import preset
+from workers.source import Source
+from workers.table import Objective, table_source
+from workers.train_source import TrainSpec, train_source
+
+LIVE = "live"
+"""The folder, in that of the run, of trainings under way."""
+
+
+def open_source(config: Config, run_dir: Path) -> Source:
+    """Raises `ArchsweepError` if the evaluator cannot serve the search."""
+    match config.evaluator:
+        case TableConfig():
+            assert config.table is not None, "the configuration was checked"
+            return table_source(config.table, config.objective)
+        case TrainConfig():
+            if config.table is not None:
+                raise ArchsweepError("a live training looks nothing up; drop the table, or --evaluator train")
+            return _training(config.evaluator, config.objective, run_dir)
+
+
+def _training(chosen: TrainConfig, objective: Objective, run_dir: Path) -> Source:
+    if objective.repeat != "sample":
+        raise ArchsweepError(f"a live training has no repeats to choose from, got --repeat {objective.repeat}")
+    setting = preset(chosen.preset, chosen.dataset).trained_for(objective.epochs)
+    checkpoints = run_dir.absolute() / LIVE
+    spec = TrainSpec(setting, objective.column, chosen.data, checkpoints, chosen.device)
+    return train_source(spec, chosen.max_vertices)
