@@ -9,8 +9,9 @@
     searcher = ["random", { name = "evolution", variant = "paper", label = "evolution, paper" }]
     "pool.workers" = [1, 64]
 
-A value that is a table is merged over the section of its name; a string for ``searcher`` is its name. ``label`` is what
-report and tracking call a value. An axis may be any key of a search, so what a search learns later is an axis, too.
+A value that is a table is merged over the section of its name, so an empty one leaves the section as it is; a string
+for a section of `SHORT` sets that key. ``label`` is what report and tracking call a value. An axis may be any key of a
+search, so what a search learns later is an axis, too.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
 from orchestrator.config import Config, Section, checked, merged, nested, parse, without_none
-from orchestrator.sources import open_source
+from orchestrator.search import Search
 
-NAMED_SECTIONS = ("searcher",)
-"""Sections that a bare string names."""
+SHORT = {"searcher": "name", "evaluator": "kind", "filter": "policy"}
+"""Section -> the key that a bare string sets, and that says enough of it in a label."""
 
 
 class StopConfig(Section):
@@ -138,12 +139,8 @@ def plan(values: Mapping[str, Any], where: str, folder: Path) -> SweepPlan:
     for labels, over in combinations:
         label = ", ".join(labels.values()) or "search"
         at = f"{where}: arm {label!r}"
-        config = parse(merged(untracked, over), at)
-        if config.pool.kind == "ray":
-            raise ArchsweepError(
-                f'{at}: a sweep runs its arms on Ray itself, with --address; use pool.kind "simulated"'
-            )
-        digest = _digest(config.identity(open_source(config, folder).identity))
+        config = _parsed(merged(untracked, over), at)
+        digest = _digest(Search(config, folder).identity)  # which finds what else may be wrong
         groups.append(Group(label, f"{_slug(label)}-{digest}", labels))
         configs.append(config)
     if len({group.label for group in groups}) < len(groups):
@@ -158,24 +155,35 @@ def plan(values: Mapping[str, Any], where: str, folder: Path) -> SweepPlan:
     return SweepPlan(base, sweep, parse(base, where), tuple(groups), arms)
 
 
+def _parsed(values: Mapping[str, Any], where: str) -> Config:
+    """An arm's configuration. Arms run on Ray as a whole, so their own trials do not: live training is inline."""
+    config = parse(values, where)
+    if config.pool.kind != "ray":
+        return config
+    if "kind" in values.get("pool", {}):
+        raise ArchsweepError(f"{where}: a sweep runs whole arms on Ray, with --address; an arm's own pool is no Ray")
+    return parse(merged({"pool": {"kind": "inline", "workers": 1}}, values), where)
+
+
 def _combinations(axes: Mapping[str, list[Any]]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
     """(axis -> label, tables to lay over the search) of every point of the product."""
     for values in product(*axes.values()):
         labels: dict[str, str] = {}
         over: dict[str, Any] = {}
         for key, value in zip(axes, values, strict=True):
-            labels[key], setting = _labelled(key, value, alone=key in NAMED_SECTIONS)
-            over = merged(over, nested(key, setting))
+            labels[key], setting = _labelled(key, value)
+            over = over if setting == {} else merged(over, nested(key, setting))
         yield labels, over
 
 
-def _labelled(key: str, value: Any, alone: bool) -> tuple[str, Any]:
-    """What a value is called, and what it sets. alone: its name says enough."""
+def _labelled(key: str, value: Any) -> tuple[str, Any]:
+    """What a value is called, and what it sets."""
+    naming = SHORT.get(key)
     if not isinstance(value, Mapping):
-        return str(value) if alone else f"{key.rpartition('.')[2]} {value}", {"name": value} if alone else value
+        return (str(value), {naming: value}) if naming else (f"{key.rpartition('.')[2]} {value}", value)
     rest = {name: setting for name, setting in value.items() if name != "label"}
-    shown = [str(rest["name"])] if "name" in rest else [] if alone else [key]
-    shown += [f"{name} {setting}" for name, setting in rest.items() if name != "name"]
+    shown = [str(rest[naming])] if naming in rest else [key if rest else f"no {key}"]
+    shown += [f"{name} {setting}" for name, setting in rest.items() if name != naming]
     return str(value.get("label", " ".join(shown))), rest
 
 

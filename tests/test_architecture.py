@@ -50,7 +50,7 @@ ADAPTERS = {
         "workers/trainer.py",
         *(str(path.relative_to(ROOT)) for path in (ROOT / "surrogate").glob("*.py")),
     },
-    "pydantic": {"orchestrator/config.py", "searchers/registry.py"},
+    "pydantic": {"orchestrator/config.py", "orchestrator/sweep_config.py", "searchers/registry.py"},
 }
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
