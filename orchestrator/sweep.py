@@ -62,7 +62,7 @@ class Sweep:
     @contextmanager
     def _tracked(self, results: Results) -> Iterator[list[Observer]]:
         """Tracks what happens inside, if it should be, and reports it: the observer that does."""
-        tracking = self.plan.base.tracking
+        tracking = self.plan.first.tracking
         if not tracking.enabled:
             yield []
             self._report(results)
@@ -89,12 +89,12 @@ class Sweep:
     def _described(self) -> dict[str, Any]:
         """What tracking calls this sweep."""
         sweep = self.plan.sweep
-        values = flat(self.plan.base.model_dump(mode="json", exclude={"tracking", "seed"}))
+        values = flat(self.plan.first.model_dump(mode="json", exclude={"tracking", "seed"}))
         varied = tuple(f"{axis}." for axis in sweep.axes)
         same = {key: value for key, value in values.items() if not f"{key}.".startswith(varied)}
         return {
             "name": sweep.name or self.folder.name,
-            "experiment": self.plan.base.tracking.experiment,
+            "experiment": self.plan.first.tracking.experiment,
             "params": {**same, "arms": len(self.plan.arms), "seeds": len(sweep.seeds)},
             "tags": {
                 "archsweep.kind": "sweep",

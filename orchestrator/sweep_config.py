@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tomli_w
 from pydantic import Field, field_validator
@@ -53,8 +53,8 @@ class SweepConfig(Section):
     """The axes of a sweep and what it is called. name: of its run in MLflow; None means that of its folder."""
 
     name: str | None = Field(default=None, min_length=1)
-    seeds: list[int] = Field(default=[*range(10)], min_length=1)
-    axes: dict[str, list[Any]] = Field(default={}, min_length=0)
+    seeds: list[Annotated[int, Field(ge=0, lt=1 << 63)]] = Field(default=[*range(10)], min_length=1)
+    axes: dict[str, list[Any]] = Field(default={})
     stop: StopConfig | None = None
 
     @field_validator("seeds", mode="before")
@@ -110,18 +110,22 @@ def arm_folder(slug: str, seed: int) -> str:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """A sweep, checked: what it was told, its groups, and every arm, the first seed of every group first."""
+    """A sweep, checked: what it was told, its groups, and every arm, the first seed of every group first.
+
+    first: the first group's configuration, tracked; what no axis names is the same for all.
+    """
 
     values: Mapping[str, Any]
     sweep: SweepConfig
-    base: Config
+    first: Config
     groups: tuple[Group, ...]
     arms: tuple[Arm, ...]
 
     def to_toml(self) -> str:
         """The file that `plan` reads back."""
-        table = {} if self.base.table is None else {"table": str(self.base.table)}
-        values = {**self.values, **table}
+        values = dict(self.values)
+        if "table" in values:
+            values["table"] = str(self.first.table)
         values["sweep"] = without_none(self.sweep.model_dump(mode="json"))
         return tomli_w.dumps(values)
 
@@ -150,9 +154,8 @@ def plan(values: Mapping[str, Any], where: str, folder: Path) -> SweepPlan:
         for seed in sweep.seeds
         for group, config in zip(groups, configs, strict=True)
     )
-    for seed in sweep.seeds:
-        parse(merged(untracked, {"seed": seed}), f"{where}: [sweep] seeds")
-    return SweepPlan(base, sweep, parse(base, where), tuple(groups), arms)
+    first = _parsed(merged(base, combinations[0][1]), where)
+    return SweepPlan(base, sweep, first, tuple(groups), arms)
 
 
 def _parsed(values: Mapping[str, Any], where: str) -> Config:
