@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Collection, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from orchestrator.arm import Outcome
 from orchestrator.metrics import TrackedLines
-from orchestrator.report import Report
+from orchestrator.report import GroupReport, Report
 from orchestrator.sweep_config import Arm
 
 
@@ -42,14 +40,9 @@ class SweepLog:
             self._lines.write({"arm": self._described[arm]})
 
     def finished(self, report: Report | None, artifacts: Sequence[Path]) -> None:
-        """The sweep is over: its run gets the mean curve of every searcher, and the files."""
-        if report is not None:
-            for group in report.groups:
-                name = f"regret/{metric_name(group.group.label)}"
-                for step, loss in zip(group.by_queries.at.tolist(), group.by_queries.mean.tolist(), strict=True):
-                    if not np.isnan(loss):
-                        line = {"step": int(step), "time": int(time.time() * 1_000), "metrics": {name: loss}}
-                        self._lines.write(line)
+        """The sweep is over: the mean of every searcher's arms, and these files, belong to it."""
+        for group in () if report is None else report.groups:
+            self._lines.write({"arm": _mean(group)})
         self._lines.end("FAILED" if report is None else "FINISHED", artifacts, {})
 
     def killed(self) -> None:
@@ -57,6 +50,22 @@ class SweepLog:
         self._lines.end("KILLED", (), {})
 
 
-def metric_name(label: str) -> str:
-    """A label with what MLflow takes in the name of a metric."""
-    return re.sub(r"[^\w\-. ]+", "", label)
+def _mean(group: GroupReport) -> dict[str, Any]:
+    """A searcher's arms together, as `orchestrator.tracking_arms.child` reads it."""
+    metrics = {
+        "seeds": float(group.seeds),
+        "trials": float(group.trials),
+        "objective": group.objective,
+        "duplicate_rate": group.duplicates,
+        "utilisation": group.utilisation,
+        "clock_seconds": group.clock,
+    }
+    curve = zip(group.by_queries.at.tolist(), group.by_queries.mean.tolist(), strict=True)
+    return {
+        "folder": f"{group.group.slug}, {group.seeds} seeds",
+        "label": f"{group.group.label}, mean of {group.seeds}",
+        "settings": group.group.settings,
+        "metrics": {name: value for name, value in metrics.items() if not isnan(value)},
+        "curve": [(int(step), loss) for step, loss in curve if not isnan(loss)],
+        "time": int(time.time() * 1_000),
+    }

@@ -1,7 +1,8 @@
 """Logs the arms of a sweep to MLflow as children of the sweep's run: what a child holds, and how it is written.
 
 A child holds what the run table sorts and filters by, and the regret curve at a few steps that all arms share, so that
-curves compare in the chart view. Its trials are files in its folder, which a tag names.
+curves compare in the chart view. Its trials are files in its folder, which a tag names. When the sweep is over, each
+searcher gets one more child with the mean of its arms: as the latest they stand first in the table and in the charts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from orchestrator.record import Record
 from orchestrator.results import RESULT
 
-ARM_TAG, SOURCE_TAG, PARENT_TAG = "archsweep.arm", "archsweep.source", "mlflow.parentRunId"
+ARM_TAG, KIND_TAG, SOURCE_TAG, PARENT_TAG = "archsweep.arm", "archsweep.kind", "archsweep.source", "mlflow.parentRunId"
 STEPS = tuple(sorted({round(10 ** (power / 6)) for power in range(37)}))
 """Finished trials at which a regret is logged: six a decade, up to a million."""
 AT_ONCE = 50
@@ -38,7 +39,11 @@ class Child:
 
 
 def child(sweep: Path, arm: dict[str, Any], parent: str) -> Child:
-    """The run of an arm, a function of its folder alone. arm: folder, label, seed, settings."""
+    """The run of an arm, a function of its folder alone. arm: folder, label, seed, settings; or those of a `mean`."""
+    if "curve" in arm:
+        tags = {ARM_TAG: arm["folder"], PARENT_TAG: parent, KIND_TAG: "mean"}
+        curve = tuple((step, value) for step, value in arm["curve"])
+        return Child(arm["label"], tags, arm["settings"], arm["metrics"], curve, arm["time"], arm["time"])
     record = Record(sweep / arm["folder"])
     summary = record.summary
     ended = int((sweep / arm["folder"] / RESULT).stat().st_mtime * 1_000)
@@ -54,7 +59,7 @@ def child(sweep: Path, arm: dict[str, Any], parent: str) -> Child:
     sources = sorted({source for source in record.sources if source})
     return Child(
         f"{arm['label']}, seed {arm['seed']}",
-        {ARM_TAG: arm["folder"], PARENT_TAG: parent, SOURCE_TAG: ", ".join(sources)},
+        {ARM_TAG: arm["folder"], PARENT_TAG: parent, KIND_TAG: "arm", SOURCE_TAG: ", ".join(sources)},
         {**arm["settings"], "seed": str(arm["seed"])},
         {name: float(value) for name, value in metrics.items() if value is not None},
         tuple(_curve(record)),
