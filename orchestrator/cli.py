@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
 from orchestrator.commands_drift import drift
+from orchestrator.commands_look import analyze, draw
+from orchestrator.commands_sweep import report, sweep
 from orchestrator.commands_table import table
 from orchestrator.commands_train import train
 from orchestrator.progress import SearchProgress, duration
@@ -157,11 +158,11 @@ def search(
     A surrogate of 424 cells of the table in its place:
       archsweep search --table nb101.arrow --evaluator surrogate --labels 424
     """
-    from orchestrator.config import parse
+    from orchestrator.config import parse, setting
     from orchestrator.search import Search
 
     if cluster:
-        flags["pool__cluster"] = [dict(map(_parameter, text.split(","))) for text in cluster]
+        flags["pool__cluster"] = [dict(map(setting, text.split(","))) for text in cluster]
     values, where = _values(config_file, params, filter_params, out, flags)
     config = parse(values, where)
     run_dir = out or Path("runs") / f"{config.searcher.name}-{config.label}-seed{config.seed}"
@@ -187,7 +188,7 @@ def _values(
     flags: dict[str, Any],
 ) -> tuple[dict[str, Any], str]:
     """The tables of the configuration, and what to call their source in a message."""
-    from orchestrator.config import merged, read_toml
+    from orchestrator.config import merged, nested, read_toml, setting
     from orchestrator.search import CONFIG
 
     here = out / CONFIG if out is not None else None
@@ -200,31 +201,16 @@ def _values(
     over: dict[str, Any] = {}
     for name, value in flags.items():
         if value is not None:
-            over = merged(over, _nested(name, value))
+            over = merged(over, nested(name.replace("__", "."), value))
     objective = over.get("objective", {})
     if objective.get("repeat", "").isdecimal():
         objective["repeat"] = int(objective["repeat"])
     if "column" in objective:
         objective["column"] = objective["column"].removesuffix("_accuracy")
-    over = merged(over, {"searcher": dict(_parameter(text) for text in params)} if params else {})
-    over = merged(over, {"filter": dict(_parameter(text) for text in filter_params)} if filter_params else {})
+    over = merged(over, {"searcher": dict(setting(text) for text in params)} if params else {})
+    if filter_params:
+        over = merged(over, {"filter": dict(setting(text) for text in filter_params)})
     return merged(base, over), where
-
-
-def _nested(option: str, value: Any) -> dict[str, Any]:
-    """The tables of one option: a double underscore in its name leads into a section."""
-    first, _, rest = option.partition("__")
-    return {first: _nested(rest, value) if rest else value}
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ArchsweepError(f"{text!r}: expected KEY=VALUE")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
 
 
 def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
@@ -283,6 +269,10 @@ def searchers(as_json: bool) -> None:
             click.echo(f"  {key} = {default}: {text}")
 
 
+cli.add_command(sweep)
+cli.add_command(report)
+cli.add_command(analyze)
+cli.add_command(draw)
 cli.add_command(table)
 cli.add_command(train)
 cli.add_command(drift)

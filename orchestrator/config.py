@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -25,6 +25,9 @@ DEFAULT_TRIALS = 1_000
 MOST_WORKERS = 100_000
 LARGEST = 1 << 20
 """Bytes of a configuration file."""
+
+
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -246,7 +249,7 @@ class Config(Section):
 
     def to_toml(self) -> str:
         """The configuration as `load` reads it."""
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+        return tomli_w.dumps(without_none(self.model_dump(mode="json")))
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -290,10 +293,32 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """The tables of a dotted key; a dot leads into a section."""
+    first, _, rest = key.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Key and value of KEY=VALUE, as TOML has it; what is no TOML is a string. Raises `ArchsweepError`."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ArchsweepError(f"{text!r}: expected KEY=VALUE")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
 def parse(values: Mapping[str, Any], where: str) -> Config:
     """The configuration of these tables. Raises `ArchsweepError` naming ``where`` and the first wrong key."""
+    return checked(Config, values, where)
+
+
+def checked(model: type[Checked], values: Mapping[str, Any], where: str) -> Checked:
+    """The model of these tables. Raises `ArchsweepError` naming ``where`` and the first wrong key."""
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         kind = first["loc"][1:2] if first["loc"][:1] == ("evaluator",) else ()  # the branch of the union
@@ -318,8 +343,8 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
 LITERAL_BRANCHES = ("literal['sample','mean']", "int")
 
 
-def _without_none(value: Any) -> Any:
+def without_none(value: Any) -> Any:
     """TOML values: tables without the keys that have none."""
     if isinstance(value, Mapping):
-        return {key: _without_none(below) for key, below in value.items() if below is not None}
-    return [_without_none(below) for below in value] if isinstance(value, list) else value
+        return {key: without_none(below) for key, below in value.items() if below is not None}
+    return [without_none(below) for below in value] if isinstance(value, list) else value

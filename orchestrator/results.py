@@ -16,6 +16,8 @@ from nas.files import replacing
 from nas.trial import Status, Trial
 from orchestrator.journal import RESULT_FIELDS
 
+RESULT, TRIALS = "result.json", "trajectory.parquet"
+"""Their files in a search's folder; where the first is, the search is finished."""
 ROWS_AT_ONCE = 65_536
 
 SCHEMA = pa.schema(

@@ -25,7 +25,7 @@ from orchestrator.journal import Journal, Reading
 from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
 from orchestrator.metrics import MetricsFile
-from orchestrator.results import Measured, Summary, measured_before, save_trials
+from orchestrator.results import RESULT, TRIALS, Measured, Summary, measured_before, save_trials
 from orchestrator.sources import open_source
 from orchestrator.spans import parts_of, watched
 from orchestrator.state import Budget, State
@@ -41,7 +41,7 @@ from workers.ledger import Ledger, LedgerPool
 from workers.simulated import SimulatedPool
 from workers.source import Seconds, Source
 
-CONFIG, JOURNAL, RESULT, TRIALS = "config.toml", "journal.jsonl", "result.json", "trajectory.parquet"
+CONFIG, JOURNAL = "config.toml", "journal.jsonl"
 INTERRUPTED_PATIENCE = 5.0
 """Seconds that tracking gets to log the rest of a search that was interrupted; a resumed search catches up."""
 LOCK = ".lock"
@@ -56,11 +56,11 @@ CLUSTER_STREAMS = 1 << 64
 class Search:
     """A search, checked and ready: everything that can be wrong with its input is found here, before DIR is touched.
 
-    Raises `ArchsweepError`.
+    pictures: whether it leaves any, which takes longer than a short search. Raises `ArchsweepError`.
     """
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
-        self.config, self.run_dir = config, run_dir
+    def __init__(self, config: Config, run_dir: Path, pictures: bool = True) -> None:
+        self.config, self.run_dir, self._pictures = config, run_dir, pictures
         self.source = source = open_source(config, run_dir)
         check_clock(config, source)
         if config.pool.kind == "ray" and config.pool.address is not None:
@@ -232,11 +232,8 @@ class Search:
         """Makes the files that are for people from the journal."""
         trials = self.run_dir / TRIALS
         save_trials(Reading(self.run_dir / JOURNAL), trials)
-        return [
-            self.run_dir / CONFIG,
-            trials,
-            *save_pictures(self.run_dir, self.trajectory.points, self.state.finished),
-        ]
+        pictures = save_pictures(self.run_dir, self.trajectory.points, self.state.finished) if self._pictures else []
+        return [self.run_dir / CONFIG, trials, *pictures]
 
     def _summarise(self, measured: Measured) -> Summary:
         state, best = self.state, self.trajectory.incumbent
