@@ -4,8 +4,8 @@
 
 The searches are those of `compare_searchers.py`. After so many queries a rule takes one of the cells seen; the figure
 is its test error, mean over its three runs. An estimate is ``weight`` * observed + (1 - weight) * predicted from the
-other cells, for the hundred cells that were observed to be best: by a random forest (out of bag) or by a Gaussian process
-(leave-one-out) on graph and path features. ``seen`` takes the truly best of the cells, which no rule can beat.
+other cells, for the hundred cells that were observed to be best: by a random forest (out of bag) or by a Gaussian
+process (leave-one-out) on graph and path features. ``seen`` takes the truly best of the cells, which no rule can beat.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ ADAPTERS = {
     "google": {"nas/tfrecord.py"},
     "click": {"orchestrator/cli.py", *COMMANDS},
     "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
-    "scipy": {"orchestrator/datasheet.py"},
+    "scipy": {"orchestrator/datasheet.py", "orchestrator/statistics.py"},
     "safetensors": {"workers/checkpoint.py"},
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
