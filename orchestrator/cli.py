@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
 from orchestrator.commands_drift import drift
+from orchestrator.commands_live import stop
 from orchestrator.commands_look import analyze, draw
 from orchestrator.commands_sweep import report, sweep
 from orchestrator.commands_table import table
@@ -125,6 +126,7 @@ def cli() -> None:
 @click.option(
     "--patience-seconds", "pool__patience_seconds", type=float, help="Wait for a worker, on Ray.  [default: 300]"
 )
+@click.option("--gpus", "pool__gpus", type=float, help="GPUs of each trainer on Ray, fractions too.  [default: 0]")
 @click.option("--track/--no-track", "tracking__enabled", default=None, help="Log to MLflow.  [default: track]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; resumed if it holds one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -276,6 +278,7 @@ cli.add_command(draw)
 cli.add_command(table)
 cli.add_command(train)
 cli.add_command(drift)
+cli.add_command(stop)
 
 
 @cli.command()

@@ -31,7 +31,6 @@ ADAPTERS = {
     "safetensors": {"workers/checkpoint.py"},
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
-        "orchestrator/commands_train.py",
         "searchers/controller.py",
         "workers/checkpoint.py",
         "workers/network.py",
