@@ -29,14 +29,16 @@ from orchestrator.lines import LineReader, LineWriter
 VERSION = 1
 Durability = Literal["turn", "second", "end"]
 SECOND = 1.0
+SHARE = 20
+"""The disk is waited for at most once in so many times as long as that took."""
 
 
 class Journal:
     """An open journal, to be appended from ``position`` on; what stands behind it is cut off.
 
-    durability: when the disk has it, so that a power cut takes no more. ``turn``: before every dispatch, once for all
-    that was asked and told since the last. ``second``: about a second later, without waiting for it. ``end``: once the
-    search has ended.
+    durability: when the disk has it, so that a power cut takes no more. ``turn``: before a dispatch, once for all that
+    was asked and told since the last; where turns come so fast that to wait for the disk would take more than a
+    twentieth of the time, another thread waits. ``second``: about a second later. ``end``: once the search has ended.
     interval: seconds between hand-overs to the operating system, without which the death of the process takes what was
     appended since. 0 for pools that dispatch to other processes. On the simulated clock nothing leaves the process, so
     what a crash takes is computed again, to the same bytes.
@@ -46,7 +48,7 @@ class Journal:
         self.path = path
         self._lines = LineWriter(path, position)
         self._interval, self._durability = interval, durability
-        self._flushed = self._synced = time.monotonic()
+        self._flushed = self._due = time.monotonic()
         self._asked = False
         self._disk = ThreadPoolExecutor(1, "journal")
         self._syncing: Future[None] | None = None
@@ -72,23 +74,32 @@ class Journal:
 
     def commit(self) -> None:
         """Called before a dispatch and before a tell."""
-        if self._durability == "turn":
-            self._lines.sync() if self._asked else self._lines.flush()
-            self._asked = False
-            return
         now = time.monotonic()
+        if self._durability == "turn":
+            self._sync_turn(now)
+            return
         if now - self._flushed >= self._interval:
             self._lines.flush()
             self._flushed = now
-        if self._durability == "second" and now - self._synced >= SECOND:
+        if self._durability == "second" and now >= self._due:
             self._sync_behind()
-            self._synced = now
+            self._due = now + SECOND
+
+    def _sync_turn(self, now: float) -> None:
+        if self._asked and now >= self._due:
+            self._lines.sync()
+            self._due = now + (time.monotonic() - now) * SHARE
+        else:  # nothing leaves the process, or too much time would go to waiting
+            self._lines.flush()
+            self._sync_behind()
+        self._asked = False
 
     def _sync_behind(self) -> None:
-        """Has another thread wait for the disk, unless it still does; raises what it met the last time."""
-        if self._syncing is None or self._syncing.done():
-            if self._syncing is not None:
-                self._syncing.result()
+        """Has another thread wait for the disk to have what was flushed; raises what it met the last time."""
+        last = self._syncing
+        if last is not None and last.done():
+            last.result()
+        if last is None or last.done() or last.running():  # else it has not begun, and will have all
             self._syncing = self._disk.submit(self._lines.sync_flushed)
 
     def close(self) -> None:
