@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
+from orchestrator.commands_filter import audit, compare_search
 from orchestrator.commands_table import table
 from orchestrator.commands_train import train
 from orchestrator.progress import SearchProgress, duration
@@ -232,7 +233,7 @@ def searchers(as_json: bool) -> None:
     For a program:
       archsweep searchers --json
     """
-    from searchers.registry import SEARCHERS
+    from searchers.registry import FILTER, SEARCHERS
 
     if as_json:
         listed = {
@@ -250,8 +251,13 @@ def searchers(as_json: bool) -> None:
         click.echo(f"{name} ({entry.kind}): {entry.summary} ({entry.paper})")
         for key, _, default, text in entry.parameters():
             click.echo(f"  {key} = {default}: {text}")
+    click.echo(f"--filter POLICY, in front of any of them: {FILTER.summary}")
+    for key, _, default, text in FILTER.parameters():
+        click.echo(f"  {key} = {default}: {text}")
 
 
+cli.add_command(audit)
+cli.add_command(compare_search)
 cli.add_command(table)
 cli.add_command(train)
 

@@ -24,7 +24,7 @@ from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
 from orchestrator.metrics import MetricsFile
 from orchestrator.results import Summary, save_trials
-from orchestrator.sources import open_source
+from orchestrator.sources import filter_parameters, open_source
 from orchestrator.state import Budget, State
 from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
@@ -64,7 +64,7 @@ class Search:
         self.space = CellSpace(source.cells)
         self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters, source.budgets)
         if config.filter is not None:
-            self.searcher = make_filtered(self.space, self.searcher, config.filter.parameters)
+            self.searcher = make_filtered(self.space, self.searcher, filter_parameters(config))
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(source.best)
         self.state = State()

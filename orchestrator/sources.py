@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nas.errors import ArchsweepError
+from nas.table import Table
 from orchestrator.config import Config, SurrogateConfig, TableConfig, TrainConfig
+from surrogate.controls import ORACLE, Oracle
 from workers.recipe import preset
 from workers.source import Source
 from workers.surrogate_source import SurrogateSpec, surrogate_source
-from workers.table import Objective, table_source
+from workers.table import Objective, table_source, true_accuracies
 from workers.train_source import TrainSpec, train_source
 
 LIVE = "live"
@@ -38,3 +42,12 @@ def _training(chosen: TrainConfig, objective: Objective, run_dir: Path) -> Sourc
     checkpoints = run_dir.absolute() / LIVE
     spec = TrainSpec(setting, objective.column, chosen.data, checkpoints, chosen.device)
     return train_source(spec, chosen.max_vertices)
+
+
+def filter_parameters(config: Config) -> dict[str, Any]:
+    """The filter's parameters; the oracle, which the audit compares with, is made of the search's table."""
+    assert config.filter is not None
+    parameters = config.filter.parameters
+    if parameters.get("surrogate") == ORACLE and config.table is not None:
+        parameters["surrogate"] = partial(Oracle, true_accuracies(Table(config.table)))
+    return parameters

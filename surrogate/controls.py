@@ -13,6 +13,7 @@ from nas.network import catalogue_costs
 from surrogate.base import Prediction, normal
 
 DEGREE = 2
+ORACLE = "oracle"
 
 
 @dataclass

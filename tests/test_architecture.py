@@ -23,9 +23,15 @@ ADAPTERS = {
     "matplotlib": {"orchestrator/draw.py"},
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
-    "click": {"orchestrator/cli.py", "orchestrator/commands_table.py", "orchestrator/commands_train.py"},
+    "click": {
+        "orchestrator/cli.py",
+        "orchestrator/commands_filter.py",
+        "orchestrator/commands_table.py",
+        "orchestrator/commands_train.py",
+    },
     "rich": {
         "orchestrator/cli.py",
+        "orchestrator/commands_filter.py",
         "orchestrator/commands_table.py",
         "orchestrator/commands_train.py",
         "orchestrator/progress.py",
