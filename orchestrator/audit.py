@@ -103,7 +103,9 @@ def control_runs(run_dir: Path) -> Iterator[tuple[str, Path]]:
     config = described(run_dir)
     assert config.filter is not None, "it was checked"
     for name in CONTROLS:
-        filtered = config.filter.model_copy(update={"surrogate": name})
+        filtered = config.filter.model_copy(
+            update={"surrogate": name, "tau": -1.0}
+        )  # a gate that closed would compare nothing
         tracking = config.tracking.model_copy(update={"enabled": False})
         folder = run_dir.parent / f"{run_dir.name}-{name}"
         Search(config.model_copy(update={"filter": filtered, "tracking": tracking}), folder).run()
