@@ -208,11 +208,11 @@ FILTER = {"policy": "quantile", "surrogate": "trees", "labels": 10, "candidates"
 def test_a_filtered_search_cut_off_anywhere_and_resumed_is_the_uninterrupted_one(
     lag: int, curves_table: Path, tmp_path: Path
 ) -> None:
-    described = parse(values(curves_table, filter=FILTER | {"lag": lag}), "test")
+    described = parse(values(curves_table, filter=FILTER | {"surrogate": "parameters", "lag": lag}), "test")
     Search(described, tmp_path / "whole").run()
     written = (tmp_path / "whole" / "journal.jsonl").read_bytes()
     assert b'"by":"quantile"' in written
-    for cut in (len(written) // 3, len(written) // 2, len(written) * 3 // 4):
+    for cut in (len(written) // 2, len(written) * 3 // 4):
         Search(described, tmp_path / "cut").run()
         (tmp_path / "cut" / "journal.jsonl").write_bytes(written[:cut])
         Search(described, tmp_path / "cut").run()
@@ -224,22 +224,30 @@ def test_the_oracles_gate_regrets_least(curves_table: Path, tmp_path: Path) -> N
     Search(described, tmp_path / "run").run()
     audits: dict[str, Audit] = {name: audit_run(folder) for name, folder in control_runs(tmp_path / "run")}
     assert audits["oracle"].passed_over == 0 < audits["trees"].passed_over < audits["blind"].passed_over
-    assert audits["oracle"].tau == pytest.approx(1)
+    assert audits["oracle"].tau > 0.99  # what is journalled is rounded
     with pytest.raises(ArchsweepError, match="holds no search"):
         audit_run(tmp_path)
 
 
-def test_a_surrogate_is_searched_in_the_tables_place(archsweep: Run, curves_table: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    flags = ("--table", curves_table, "--evaluator", "surrogate", "--labels", 50, "--trials", 20, "--no-track")
-    done = archsweep("search", *flags, "--out", run_dir)
-    assert done.returncode == 0, done.stderr
-    results = [trial.result for trial in Reading(run_dir / "journal.jsonl") if trial.result]
+def test_a_surrogate_is_searched_in_the_tables_place(curves_table: Path, tmp_path: Path) -> None:
+    chosen = {"kind": "surrogate", "surrogate": "parameters", "labels": 50}
+    described = values(curves_table, trials=20, evaluator=chosen)
+    Search(parse(described, "test"), tmp_path / "run").run()
+    results = [trial.result for trial in Reading(tmp_path / "run" / "journal.jsonl") if trial.result]
     assert {result.source for result in results} <= {"surrogate", "ledger"}
     assert all(result.objective != result.reported for result in results)
-    refused = archsweep("search", *flags, "--labels", 60, "--out", run_dir)
-    assert refused.returncode == 2
-    assert "evaluator.labels" in refused.stderr
+    another = parse({**described, "evaluator": chosen | {"labels": 60}}, "test")
+    with pytest.raises(ArchsweepError, match=r"evaluator\.labels = 50, not 60"):
+        Search(another, tmp_path / "run").run()
+
+
+def test_the_command_line_filters_and_audits(archsweep: Run, curves_table: Path, tmp_path: Path) -> None:
+    flags = ("--table", curves_table, "--filter", "top", "--trials", 60, "--no-track", "--out", tmp_path / "run")
+    chosen = [f"--filter-parameter={key}={value}" for key, value in FILTER.items() if key != "policy"]
+    done = archsweep("search", *flags, *chosen)
+    assert done.returncode == 0, done.stderr
+    audited = archsweep("audit", tmp_path / "run", "--json")
+    assert json.loads(audited.stdout)["filter"]["rejected"] > 0
 
 
 def test_three_searches_are_compared_by_what_they_cost(curves_table: Path, tmp_path: Path) -> None:
