@@ -2,8 +2,8 @@
 
     python benchmarks/audit_filter.py --table nb101.arrow --out runs/audit --seeds 20 [--surrogate gp]
 
-Evolution on eight simulated workers observes the test accuracy of repeat 0; of 20 candidates one passes. Every search is
-a folder in --out that is finished where it was left; the command ends with a Markdown table of means over the seeds.
+Evolution on eight simulated workers observes the test accuracy of repeat 0; of 20 candidates one passes. Every search
+is a folder in --out that is finished where it was left; the command ends with a Markdown table, means over the seeds.
 """
 
 from __future__ import annotations
