@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
 from orchestrator.commands_drift import drift
+from orchestrator.commands_filter import audit, compare_search
 from orchestrator.commands_live import stop
 from orchestrator.commands_look import analyze, draw
 from orchestrator.commands_sweep import report, sweep
@@ -251,7 +252,7 @@ def searchers(as_json: bool) -> None:
     For a program:
       archsweep searchers --json
     """
-    from searchers.registry import SEARCHERS
+    from searchers.registry import FILTER, SEARCHERS
 
     if as_json:
         listed = {
@@ -269,12 +270,17 @@ def searchers(as_json: bool) -> None:
         click.echo(f"{name} ({entry.kind}): {entry.summary} ({entry.paper})")
         for key, _, default, text in entry.parameters():
             click.echo(f"  {key} = {default}: {text}")
+    click.echo(f"--filter POLICY, in front of any of them: {FILTER.summary}")
+    for key, _, default, text in FILTER.parameters():
+        click.echo(f"  {key} = {default}: {text}")
 
 
 cli.add_command(sweep)
 cli.add_command(report)
 cli.add_command(analyze)
 cli.add_command(draw)
+cli.add_command(audit)
+cli.add_command(compare_search)
 cli.add_command(table)
 cli.add_command(train)
 cli.add_command(drift)

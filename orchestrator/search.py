@@ -26,7 +26,7 @@ from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
 from orchestrator.metrics import MetricsFile
 from orchestrator.results import RESULT, TRIALS, Measured, Summary, measured_before, save_trials
-from orchestrator.sources import open_source
+from orchestrator.sources import filter_parameters, open_source
 from orchestrator.spans import parts_of, watched
 from orchestrator.state import Budget, State
 from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
@@ -72,7 +72,7 @@ class Search:
         self.space = CellSpace(source.cells)
         self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters, source.budgets)
         if config.filter is not None:
-            self.searcher = make_filtered(self.space, self.searcher, config.filter.parameters)
+            self.searcher = make_filtered(self.space, self.searcher, filter_parameters(config))
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(source.best)
         self.usage = Usage(config.pool.classes)

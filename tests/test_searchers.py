@@ -55,7 +55,7 @@ VARIANTS: list[tuple[str, dict]] = [
     ("optuna", {"sampler": "nsgaii", "filter": {"tau": -1.0}}),
     ("optuna", {"encoding": "C", "filter": {"policy": "quantile", "tau": -1.0}}),
 ]
-QUICK_FILTER = {"policy": "top", "surrogate": ParametersOnly, "candidates": 4, "labels": 8}
+QUICK_FILTER = {"policy": "top", "surrogate": ParametersOnly, "candidates": 3, "labels": 6}
 LEARNS_WHAT_TO_AVOID = {"local", "bananas", "npenas", "weaknas"}
 """Searchers that never propose a cell that is pending or told while others are to be had."""
 COSTLY = {"bananas", "npenas", "weaknas", "optuna", "controller"}
@@ -88,9 +88,14 @@ def quiet_optuna() -> None:
 
 def steps(name: str, parameters: dict, trials: int) -> int:
     """How many trials to play: fewer with the searchers that think long."""
-    if name in ("weaknas", "controller") or parameters.get("sampler") in ("motpe", "bruteforce"):
+    if (
+        name in ("weaknas", "controller")
+        or (name == "optuna" and "filter" in parameters)
+        or parameters.get("sampler") in ("motpe", "bruteforce")
+    ):
         return trials // 8
-    return trials // 4 if name in COSTLY else trials
+    fits = name in COSTLY or parameters.get("filter", {}).get("surrogate") == "trees"
+    return trials // 4 if fits else trials
 
 
 def accuracy(cell: Cell) -> float:
