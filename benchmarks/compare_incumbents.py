@@ -3,9 +3,9 @@
     python benchmarks/compare_incumbents.py --table nb101.arrow [--seeds 20]
 
 The searches are those of `compare_searchers.py`. After so many queries a rule takes one of the cells seen; the figure
-is its test error, mean over its three runs. An estimate is ``weight`` * observed + (1 - weight) * predicted from the other
-cells, for the hundred cells that were observed to be best: by a random forest (out of bag) or by a Gaussian process
-(leave-one-out) on graph and path features. ``seen`` takes the truly best of the cells, which no rule can beat.
+is its test error, mean over its three runs. An estimate is ``weight`` * observed + (1 - weight) * predicted from the
+other cells, for the hundred cells that were observed to be best: by a random forest (out of bag) or by a Gaussian
+process (leave-one-out) on graph and path features. ``seen`` takes the truly best cell, which no rule can beat.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ RULES: dict[str, tuple[Prediction | None, float]] = {
 def run(table: Path, label: str, seed: int) -> Found:
     """Of every rule: test error (%) of its choice at every mark."""
     observed, mean, _ = truth(table)
-    keys = np.array(observations(table, label, seed))
+    keys = np.array(list(observations(table, label, seed)))
     errors: Found = {rule: [] for rule in (*RULES, "seen")}
     for mark in MARKS:
         seen = np.unique(keys[:mark])

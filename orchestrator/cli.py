@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
+from orchestrator.commands_export import export
 from orchestrator.commands_table import table
 from orchestrator.commands_train import train
 from orchestrator.progress import SearchProgress, duration
@@ -82,6 +83,9 @@ def cli() -> None:
 @click.option("--objective", "objective__column", metavar="COLUMN", help="validation or test.  [default: validation]")
 @click.option("--repeat", "objective__repeat", metavar="sample|mean|N", help="Training seen.  [default: sample]")
 @click.option("--epochs", "objective__epochs", type=int, help="Budget of every trial.  [default: the table's largest]")
+@click.option(
+    "--warm-start", metavar="DIR|URL", help="Search, or Optuna storage, whose results the searcher starts from."
+)
 @click.option("--duplicates", metavar="reuse|evaluate", help="What an isomorphic proposal costs.  [default: reuse]")
 @click.option("--pool", "pool__kind", metavar="simulated|inline|ray", help="Where it runs.  [default: simulated]")
 @click.option("--workers", "pool__workers", type=int, help="Trials in flight.  [default: 8]")
@@ -217,6 +221,7 @@ def searchers(as_json: bool) -> None:
             click.echo(f"  {key} = {default}: {text}")
 
 
+cli.add_command(export)
 cli.add_command(table)
 cli.add_command(train)
 

@@ -74,6 +74,7 @@ class Config(Section):
 
     trials: asked in all, 1,000 if no budget is given. budget_seconds: training seconds of the told trials. duplicates:
     whether a proposal isomorphic to an answered one is answered from the ledger, at no cost, or evaluated again.
+    warm_start: folder of a search, or URL of an Optuna storage, whose results the searcher is told first.
     """
 
     table: Path
@@ -81,6 +82,7 @@ class Config(Section):
     budget_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     duplicates: Literal["reuse", "evaluate"] = "reuse"
+    warm_start: str | None = Field(default=None, min_length=1)
     searcher: SearcherConfig = SearcherConfig()
     objective: Objective = Objective()
     pool: PoolConfig = PoolConfig()

@@ -29,6 +29,7 @@ from orchestrator.results import Summary, save_trials
 from orchestrator.state import Budget, State
 from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
+from orchestrator.warm_start import earlier
 from searchers.registry import make_searcher
 from workers.base import Pool
 from workers.inline import InlinePool
@@ -68,6 +69,9 @@ class Search:
         self.searcher = make_searcher(
             config.searcher.name, self.space, config.searcher.parameters, self._evaluator.budgets
         )
+        # Of a search that has begun, the journal knows.
+        source = None if (run_dir / JOURNAL).exists() else config.warm_start
+        self._earlier = earlier(source, self.space, self.identity) if source else []
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(self._evaluator.best)
         self.state = State()
@@ -111,6 +115,8 @@ class Search:
     def _search(self, reading: Reading, observers: Sequence[Observer]) -> tuple[float, int]:
         """Replays, then searches on; gives the seconds that the latter took and the trials that it finished."""
         ledger = Ledger() if self.config.duplicates == "reuse" else None
+        for trial in reading.earlier:
+            self.searcher.tell(trial)
         for trial in reading:
             if trial.status is Status.PENDING:
                 self.state.fold(trial)
@@ -142,7 +148,7 @@ class Search:
         with replacing(self.run_dir / CONFIG) as temporary:
             temporary.write_text(self.config.to_toml(), encoding="utf-8")
         if described is None:
-            Journal.create(path, self.identity).close()
+            Journal.create(path, self.identity, earlier=self._earlier).close()
         return Reading(path)
 
     def _refuse_another(self, described: Mapping[str, Any]) -> None:

@@ -19,11 +19,17 @@ MAY_IMPORT = {
 ADAPTERS = {
     "ray": {"workers/ray_pool.py"},
     "mlflow": {"orchestrator/tracking.py"},
-    "optuna": {"searchers/optuna_search.py"},
+    "optuna": {"searchers/optuna_search.py", "searchers/optuna_study.py"},
+    "sqlalchemy": {"searchers/optuna_study.py"},
     "matplotlib": {"orchestrator/draw.py"},
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
-    "click": {"orchestrator/cli.py", "orchestrator/commands_table.py", "orchestrator/commands_train.py"},
+    "click": {
+        "orchestrator/cli.py",
+        "orchestrator/commands_export.py",
+        "orchestrator/commands_table.py",
+        "orchestrator/commands_train.py",
+    },
     "rich": {
         "orchestrator/cli.py",
         "orchestrator/commands_table.py",
