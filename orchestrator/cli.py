@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
 from orchestrator.commands_drift import drift
+from orchestrator.commands_export import export
 from orchestrator.commands_filter import audit, compare_search
 from orchestrator.commands_live import stop
 from orchestrator.commands_look import analyze, draw
@@ -106,6 +107,9 @@ def cli() -> None:
 @click.option("--objective", "objective__column", metavar="COLUMN", help="validation or test.  [default: validation]")
 @click.option("--repeat", "objective__repeat", metavar="sample|mean|N", help="Training seen.  [default: sample]")
 @click.option("--epochs", "objective__epochs", type=int, help="Budget of every trial.  [default: the table's largest]")
+@click.option(
+    "--warm-start", metavar="DIR|URL", help="Search, or Optuna storage, whose results the searcher starts from."
+)
 @click.option("--duplicates", metavar="reuse|evaluate", help="What an isomorphic proposal costs.  [default: reuse]")
 @click.option("--pool", "pool__kind", metavar="simulated|inline|ray", help="Where it runs.  [default: simulated]")
 @click.option("--workers", "pool__workers", type=int, help="Trials in flight.  [default: 8]")
@@ -281,6 +285,7 @@ cli.add_command(analyze)
 cli.add_command(draw)
 cli.add_command(audit)
 cli.add_command(compare_search)
+cli.add_command(export)
 cli.add_command(table)
 cli.add_command(train)
 cli.add_command(drift)

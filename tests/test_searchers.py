@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -238,6 +239,13 @@ def test_a_stream_is_the_only_randomness(name: str, parameters: dict, played_els
     """Same tells and streams, other process, other hash seed: the same proposals."""
     here = [[p.cell.frame, list(p.cell.labels), p.epochs] for p in sequence(name, parameters)]
     assert [there[VARIANTS.index((name, parameters))] for there in played_elsewhere] == [here, here]
+
+
+def test_the_example_of_the_docs_searches() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "searchers.md").read_text()
+    names: dict = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    assert names["proposal"].provenance["by"] == "mutation"
 
 
 def test_evolution_beats_random() -> None:
