@@ -10,6 +10,7 @@ budgets, so the table of a build that was cut short is a uniform sample.
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -111,7 +112,7 @@ def build(
             total = len(cells) * sum(plan.budgets)
             left = sum(epochs for _, epochs in todo)
             report(total - left, total)
-            for task, row in _trained(plan, todo, workers, folder):
+            for task, row in trainings(plan, todo, workers, folder):
                 journal.append({"cell": task[0], "epochs": task[1], "metrics": row})
                 journal.flush()
                 done[task] = row
@@ -156,8 +157,8 @@ def _check_header(header: dict[str, Any], plan: Plan, path: Path) -> None:
             )
 
 
-def _trained(plan: Plan, todo: list[Task], workers: int, folder: Path | None) -> Iterator[tuple[Task, Row]]:
-    """The metrics of every task, as they are ready; one worker is this process itself."""
+def trainings(plan: Plan, todo: list[Task], workers: int, folder: Path | None) -> Iterator[tuple[Task, Row]]:
+    """The metrics of every task, as they are ready. workers: processes; one is this process itself."""
     if workers == 1:
         _worker[:] = [_Worker(plan, load(plan.setting.data, folder))]
         yield from ((task, _train(task)) for task in todo)
@@ -208,4 +209,18 @@ def _table_data(plan: Plan, cells: NDArray[np.int32], done: dict[Task, Row]) -> 
         budgets=plan.budgets,
         metrics={name: values[..., position] for position, name in enumerate(METRICS)},
         source=f"trainings on {plan.setting.data.dataset} by archsweep {version('archsweep')}",
+        made={"plan": plan.to_json(), "machine": machine()},
     )
+
+
+def machine() -> dict[str, str]:
+    """What trainings ran on, as far as it bears on time and rounding."""
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text(errors="replace").splitlines() if cpus.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": f"{names[0]} x {len(names)}" if names else platform.processor(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
+from orchestrator.commands_drift import drift
 from orchestrator.commands_look import analyze, draw
 from orchestrator.commands_sweep import report, sweep
 from orchestrator.commands_table import table
@@ -74,14 +75,21 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("config_file", required=False, type=click.Path(path_type=Path))
-@click.option("--table", type=click.Path(path_type=Path), help="Benchmark table, made by `archsweep table import`.")
+@click.option("--table", type=click.Path(path_type=Path), help="Benchmark table.  [default: the one in the box]")
 @click.option(
-    "--evaluator", "evaluator__kind", metavar="table|train", help="What says how good a cell is.  [default: table]"
+    "--evaluator",
+    "evaluator__kind",
+    metavar="table|train|surrogate",
+    help="What says how good a cell is.  [default: table]",
 )
 @click.option("--preset", "evaluator__preset", metavar="cpu|nasbench101", help="How to train.  [default: cpu]")
 @click.option("--dataset", "evaluator__dataset", metavar="NAME", help="What to train on.  [default: the preset's]")
 @click.option("--data", "evaluator__data", type=click.Path(path_type=Path), help="Folder of the data set's files.")
 @click.option("--device", "evaluator__device", help="What to train on: cpu or cuda.  [default: cpu]")
+@click.option(
+    "--surrogate", "evaluator__surrogate", metavar="NAME", help="With --evaluator surrogate.  [default: trees]"
+)
+@click.option("--labels", "evaluator__labels", type=int, help="Cells of the table it is fitted on.  [default: 424]")
 @click.option("--searcher", "searcher__name", metavar="NAME", help="Searcher; `archsweep searchers` lists them.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the searcher.")
 @click.option(
@@ -111,6 +119,12 @@ def cli() -> None:
     help="A class of simulated workers; see docs/what-if.md.",
 )
 @click.option("--address", "pool__address", metavar="ADDRESS", help="Ray cluster to join; auto finds a local one.")
+@click.option("--retries", "pool__retries", type=int, help="Tries more after a worker failed, on Ray.  [default: 3]")
+@click.option("--trial-seconds", "pool__trial_seconds", type=float, help="What one evaluation may take, on Ray.")
+@click.option("--memory-gib", "pool__memory_gib", type=float, help="Memory one evaluation may take, on Ray.")
+@click.option(
+    "--patience-seconds", "pool__patience_seconds", type=float, help="Wait for a worker, on Ray.  [default: 300]"
+)
 @click.option("--track/--no-track", "tracking__enabled", default=None, help="Log to MLflow.  [default: track]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; resumed if it holds one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -129,17 +143,20 @@ def search(
     is in DIR. A search that was killed, at whatever moment, goes on where it was.
 
     \b
-    On the simulated clock, 64 workers, half a million seconds of training:
+    On the table that comes with archsweep, then on NAS-Bench-101, on 64 simulated workers for half a million seconds:
+      archsweep search
       archsweep search --table nb101.arrow --workers 64 --budget-seconds 5e5
     What 64 workers that are preempted twice a day, at a price of 0.3 an hour, make of it:
       archsweep search --table nb101.arrow --cluster count=64,preemptions=0.08,price=0.3
     On this machine's cores through Ray, then on a cluster:
       archsweep search --table nb101.arrow --pool ray
       archsweep search --table nb101.arrow --pool ray --address auto --workers 256
-    Every cell trained for real, a trainer a core:
-      archsweep search --evaluator train --dataset digits --trials 40
     Evolution, of whose proposals a surrogate lets the best of 50 pass:
       archsweep search --table nb101.arrow --filter top --filter-parameter candidates=50
+    Every cell trained for real, a trainer a core:
+      archsweep search --evaluator train --dataset digits --trials 40
+    A surrogate of 424 cells of the table in its place:
+      archsweep search --table nb101.arrow --evaluator surrogate --labels 424
     """
     from orchestrator.config import parse, setting
     from orchestrator.search import Search
@@ -258,6 +275,7 @@ cli.add_command(analyze)
 cli.add_command(draw)
 cli.add_command(table)
 cli.add_command(train)
+cli.add_command(drift)
 
 
 @cli.command()
@@ -269,14 +287,56 @@ def track(run_dir: Path) -> None:
     To the server that MLFLOW_TRACKING_URI names, else to the SQLite file beside the folder:
       archsweep track runs/evolution-nb101-seed0
     """
+    from orchestrator.tracking import track as catch_up
+
+    click.echo(catch_up(run_dir, _tracking_uri(run_dir)))
+
+
+def _tracking_uri(run_dir: Path) -> str:
+    """Where the run in a folder is tracked."""
     from orchestrator.config import read_toml
     from orchestrator.search import CONFIG
     from orchestrator.tracking import default_uri
-    from orchestrator.tracking import track as catch_up
 
     config = run_dir / CONFIG
     chosen = read_toml(config).get("tracking", {}).get("uri") if config.is_file() else None
-    click.echo(catch_up(run_dir, chosen or default_uri(run_dir.absolute().parent)))
+    return chosen or default_uri(run_dir.absolute().parent)
+
+
+@cli.command()
+@click.argument("run_dirs", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--mlflow", is_flag=True, help="Check the metrics that MLflow has, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a run.")
+def verify(run_dirs: tuple[Path, ...], mlflow: bool, as_json: bool) -> None:
+    """Prove of the searches in DIR... that nothing was lost and nothing told twice.
+
+    At every line of a journal, asked = told + failed + pending; no trial is told twice, none is missing, no time goes
+    back; and the other files say what the journal says. Exits with 2 if not, naming the first contradiction of each.
+
+    \b
+    One run with what MLflow has of it, then all of them:
+      archsweep verify runs/evolution-nb101-seed0 --mlflow
+      archsweep verify runs/*/
+    """
+    from orchestrator.tracking import logged
+    from orchestrator.verify import verify as audited
+
+    wrong = False
+    for run_dir in run_dirs:
+        try:
+            audit = audited(run_dir, logged(run_dir, _tracking_uri(run_dir)) if mlflow else None)
+        except ArchsweepError as error:
+            wrong = True
+            _complain(str(error))
+            continue
+        click.echo(
+            audit.to_json()
+            if as_json
+            else f"{audit.run_dir}: {audit.lines:,} lines, asked {audit.asked:,} = told {audit.told:,} + failed "
+            f"{audit.failed:,} + pending {audit.pending:,}; agrees with {', '.join(audit.agree) or 'no other file'}"
+        )
+    if wrong:
+        click.get_current_context().exit(FAILURE)
 
 
 @cli.command()
@@ -291,11 +351,12 @@ def ui(folder: Path, host: str, port: int) -> None:
       archsweep ui
       archsweep ui experiments --port 5050
     """
-    from orchestrator.tracking import SQLITE, default_uri, without_password
+    from orchestrator.secrets import without_secrets
+    from orchestrator.tracking import SQLITE, default_uri
 
     uri = default_uri(folder)
     if uri.startswith(("http:", "https:")):
-        click.echo(f"searches are tracked at {without_password(uri)}, which has the UI")
+        click.echo(f"searches are tracked at {without_secrets(uri)}, which has the UI")
         return
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         raise ArchsweepError(f"nothing is tracked in {folder}; run `archsweep search` first, or name another folder")

@@ -75,7 +75,7 @@ def train(
     from workers.train_source import TrainSpec
 
     with Curves(Console(stderr=True)) as curves:
-        evaluator = TrainEvaluator(TrainSpec(setting, "validation", folder, checkpoints, device), curves)
+        evaluator = TrainEvaluator(TrainSpec((setting,), "validation", folder, checkpoints, device), curves)
         result = evaluate(evaluator, Proposal(cell), seed)
     if isinstance(result, str):
         raise ArchsweepError(f"the training failed: {result}; try another seed or preset")
@@ -141,15 +141,7 @@ class Curves:
             self._live.stop()
 
     def __call__(self, epoch: Any) -> None:
-        self.rows.append(
-            {
-                "epoch": epoch.number,
-                "loss": epoch.loss,
-                "train_accuracy": epoch.train_accuracy,
-                "validation_accuracy": epoch.validation_accuracy,
-                "seconds": epoch.seconds,
-            }
-        )
+        self.rows.append(epoch.to_json())
         if self._live is not None:
             self._live.update(self._drawn(epoch.epochs), refresh=True)
 

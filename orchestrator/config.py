@@ -6,20 +6,25 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
+from nas.packaged import PACKAGED
 from nas.records import available_cores
 from orchestrator.journal import Durability
+from orchestrator.secrets import has_secret
+from surrogate.named import DEFAULT_SURROGATE
 from workers.cluster import WorkerClass
+from workers.recipe import Optimizer
 from workers.table import Objective
 
 DEFAULT_TRIALS = 1_000
 MOST_WORKERS = 100_000
+LARGEST = 1 << 20
+"""Bytes of a configuration file."""
 
 
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -60,7 +65,9 @@ class PoolConfig(Section):
 
     workers: slots, that is trials in flight. dispatch: ``generation`` waits for all in flight before it asks for more.
     speed_spread: simulated only, of workers that are else alike; or cluster: classes of workers, see `WorkerClass`,
-    whose counts make up ``workers``. address and retries: Ray only, see `RayPool`.
+    whose counts make up ``workers``. The rest is for Ray only, see `RayPool` and `HostSpec`: trial_seconds and
+    memory_gib (2**30 bytes) are what one evaluation may take, patience_seconds how long to wait for a worker when the
+    last one is gone, cpus and gpus what a trainer sets aside.
     """
 
     kind: Literal["simulated", "inline", "ray"] = "simulated"
@@ -70,6 +77,15 @@ class PoolConfig(Section):
     cluster: tuple[WorkerClass, ...] = ()
     retries: int = Field(default=3, ge=0)
     address: str | None = None
+    cpus: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    trial_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    memory_gib: float | None = Field(default=None, gt=0, le=1 << 20)
+    patience_seconds: float = Field(default=300.0, ge=0, allow_inf_nan=False)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return None if self.memory_gib is None else int(self.memory_gib * (1 << 30))
 
     @model_validator(mode="after")
     def _cluster_is_whole(self) -> Self:
@@ -96,24 +112,45 @@ class PoolConfig(Section):
         return self.cluster or (WorkerClass(self.workers, speed_spread=self.speed_spread),)
 
 
+UNIDENTIFYING = {"address", "retries", "trial_seconds", "memory_gib", "patience_seconds", "cpus", "gpus"}
+"""Keys of a pool on which no result depends."""
+
+
 class TableConfig(Section):
     """Results are looked up in the benchmark table that `Config.table` names."""
 
     kind: Literal["table"] = "table"
 
 
+class GridConfig(Section):
+    """Values to try of fields of `Recipe`; none means the preset's."""
+
+    optimizer: tuple[Optimizer, ...] = ()
+    learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    weight_decay: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    crop: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    flip: tuple[bool, ...] = ()
+
+    @property
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        return {name: values for name, values in self if values}
+
+
 class TrainConfig(Section):
     """Cells are trained, see `workers.recipe`.
 
-    dataset: None means the preset's. data: folder of the data set's files. max_vertices: of the cells searched.
+    dataset: None means the preset's. data: folder of the data set's files. device: None means cuda if the pool's
+    trainers have GPUs, else cpu. max_vertices: of the cells searched. grid: every combination is tried for every cell,
+    and the best validation accuracy counts.
     """
 
     kind: Literal["train"]
     preset: str = "cpu"
     dataset: str | None = None
     data: Path | None = None
-    device: str = "cpu"
+    device: str | None = None
     max_vertices: int = Field(default=7, ge=2, le=7)
+    grid: GridConfig = GridConfig()
 
     @field_validator("data")
     @classmethod
@@ -121,7 +158,16 @@ class TrainConfig(Section):
         return None if data is None else data.expanduser().absolute()
 
 
-EvaluatorConfig = Annotated[TableConfig | TrainConfig, Field(discriminator="kind")]
+class SurrogateConfig(Section):
+    """A surrogate, fitted on so many cells of the table, drawn with a seed, answers in the table's place."""
+
+    kind: Literal["surrogate"]
+    surrogate: str = DEFAULT_SURROGATE
+    labels: int = Field(default=424, ge=2)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+
+
+EvaluatorConfig = Annotated[TableConfig | TrainConfig | SurrogateConfig, Field(discriminator="kind")]
 
 
 class TrackingConfig(Section):
@@ -134,7 +180,7 @@ class TrackingConfig(Section):
     @field_validator("uri")
     @classmethod
     def _no_password(cls, uri: str | None) -> str | None:
-        if uri is not None and urlsplit(uri).password is not None:
+        if uri is not None and has_secret(uri):
             raise PydanticCustomError(
                 "password",
                 "a password does not belong in a file; set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
@@ -146,10 +192,10 @@ class TrackingConfig(Section):
 class Config(Section):
     """A whole search.
 
-    trials: asked in all, 1,000 if no budget is given. budget_seconds: training seconds of the told trials. duplicates:
-    whether a proposal isomorphic to an answered one is answered from the ledger, at no cost, or evaluated again.
-    durability: when the disk has the journal, see `Journal`; by default ``second`` on the simulated clock, otherwise
-    ``turn``.
+    table: None means the one that comes with archsweep. trials: asked in all, 1,000 if no budget is given.
+    budget_seconds: training seconds of the told trials. duplicates: whether a proposal isomorphic to one that was
+    answered or is in flight shares its result, at no cost, or is evaluated again. durability: when the disk has the
+    journal, see `Journal`; by default ``second`` on the simulated clock, otherwise ``turn``.
     """
 
     table: Path | None = None
@@ -169,7 +215,8 @@ class Config(Section):
     @classmethod
     def _trainers(cls, values: Any) -> Any:
         """Live training takes real time: by default on Ray, a trainer a core."""
-        if isinstance(values, Mapping) and (values.get("evaluator") or {}).get("kind") == "train":
+        evaluator = values.get("evaluator") if isinstance(values, Mapping) else None
+        if isinstance(evaluator, Mapping) and evaluator.get("kind") == "train":
             return merged({"pool": {"kind": "ray", "workers": available_cores()}}, values)
         return values
 
@@ -177,12 +224,6 @@ class Config(Section):
     @classmethod
     def _absolute(cls, table: Path | None) -> Path | None:
         return None if table is None else table.expanduser().absolute()
-
-    @model_validator(mode="after")
-    def _has_a_table(self) -> Config:
-        if self.evaluator.kind == "table" and self.table is None:
-            raise PydanticCustomError("table", 'no table given; name one with --table FILE or `table = "FILE"`')
-        return self
 
     @property
     def trial_limit(self) -> int | None:
@@ -192,8 +233,8 @@ class Config(Section):
     @property
     def label(self) -> str:
         """What the search is on, in a word, for the names of folders."""
-        if self.table is not None:
-            return self.table.stem
+        if self.evaluator.kind == "table":
+            return (self.table or PACKAGED).stem
         return getattr(self.evaluator, "dataset", None) or self.evaluator.kind
 
     def identity(self, source: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,8 +242,8 @@ class Config(Section):
 
         source: what the evaluator's results depend on, see `Source.identity`.
         """
-        values = self.model_dump(mode="json", exclude={"tracking", "durability", "evaluator", "table"})
-        del values["pool"]["address"], values["pool"]["retries"]
+        left_out = {"tracking", "durability", "evaluator", "table"}
+        values = self.model_dump(mode="json", exclude={**dict.fromkeys(left_out, True), "pool": UNIDENTIFYING})
         values["trials"] = self.trial_limit
         return flat({**source, **values})
 
@@ -231,10 +272,14 @@ def _are_tables(value: Any) -> bool:
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises `ArchsweepError`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ArchsweepError(f"{path} is longer than the {LARGEST:,} bytes that a configuration may have")
+        return tomllib.loads(content.decode())
     except OSError as error:
         raise ArchsweepError(f"cannot read configuration {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # an integer may be too long, a table too deep
         raise ArchsweepError(f"{path} is not TOML: {error}") from None
 
 
@@ -281,8 +326,6 @@ def checked(model: type[Checked], values: Mapping[str, Any], where: str) -> Chec
         match first["type"]:
             case "extra_forbidden" | "unexpected_keyword_argument":
                 message = f"unknown key {key!r}"
-            case "table":
-                message = first["msg"]
             case "union_tag_not_found":
                 message = f"key '{key}.kind' is missing"
             case "union_tag_invalid":

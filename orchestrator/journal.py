@@ -16,11 +16,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from nas.cell import Cell
-from nas.errors import DataError
+from nas.errors import ArchsweepError, DataError
 from nas.files import sync_folder
 from nas.trial import Proposal, Result, Status, Trial
 from orchestrator.lines import LineReader, LineWriter
@@ -54,9 +55,14 @@ class Journal:
     def create(cls, path: Path, search: Mapping[str, Any]) -> Journal:
         """A new journal of a search, described by JSON values."""
         journal = cls(path, 0)
-        journal._lines.append({"journal": VERSION, "search": search})
-        journal._lines.sync()
-        sync_folder(path.parent)
+        try:
+            journal._lines.append({"journal": VERSION, "search": search})
+            journal._lines.sync()
+            sync_folder(path.parent)
+        except BaseException:
+            with suppress(ArchsweepError):
+                journal.close()
+            raise
         return journal
 
     def append(self, trial: Trial) -> None:
@@ -104,11 +110,13 @@ class Reading:
         self._lines = iter(self._reader)
         header = next(self._lines, None)
         if header is None:
-            self.search: Mapping[str, Any] | None = None  # killed before the header was written
+            self.search: dict[str, Any] | None = None  # killed before the header was written
             return
         if header.get("journal") != VERSION:
             raise DataError(f"{path} is a journal of version {header.get('journal')}; this archsweep reads {VERSION}")
-        self.search = header["search"]
+        self.search = header.get("search")
+        if type(self.search) is not dict:
+            raise DataError(f"{path} does not say which search it is of; begin in another folder")
 
     def __iter__(self) -> Iterator[Trial]:
         asked = 0
@@ -116,7 +124,7 @@ class Reading:
         for line, record in enumerate(self._lines, 2):
             try:
                 trial = _from_record(record, pending)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise DataError(f"{self._path}: line {line} is no event of a search ({error!r})") from None
             if trial.status is Status.PENDING:
                 if trial.number != asked:
@@ -165,11 +173,31 @@ def _to_record(trial: Trial) -> dict[str, Any]:
 RESULT_FIELDS = tuple(Result.__dataclass_fields__)
 
 
+NUMBERS = (float, int)
+KINDS = dict.fromkeys(RESULT_FIELDS, NUMBERS) | {"parameters": (int,), "source": (str,)}
+
+
 def _from_record(record: dict[str, Any], pending: Mapping[int, Trial]) -> Trial:
+    """The trial of an event. Raises `KeyError`, `TypeError` or `ValueError` on anything else, as every later use would.
+
+    A line's checksum says that it arrived as it was written, not who wrote it.
+    """
     if "ask" in record:
         proposal = Proposal(Cell.from_json(record["cell"]), record.get("epochs"), record.get("from", {}))
-        return Trial(record["ask"], proposal, record["seed"], record["worker"], record["at"])
+        trial = Trial(record["ask"], proposal, record["seed"], record["worker"], record["at"])
+        whole = type(trial.number) is type(trial.seed) is type(trial.worker) is int and type(trial.asked) in NUMBERS
+        budgeted = proposal.epochs is None or (type(proposal.epochs) is int and proposal.epochs > 0)
+        if not whole or not budgeted or trial.worker < 0 or trial.seed < 0 or type(proposal.provenance) is not dict:
+            raise TypeError("a value of the wrong kind")
+        return trial
+    started, finished = record["started"], record["at"]
+    if type(started) not in NUMBERS or type(finished) not in NUMBERS:
+        raise TypeError("a time that is no number")
     if "tell" in record:
-        result = Result(**{"training_seconds": None, **record["result"]})
-        return pending[record["tell"]].succeeded(result, record["started"], record["at"])
-    return pending[record["fail"]].failed(record["reason"], record["started"], record["at"])
+        told = record["result"]
+        if any(type(value) not in KINDS[name] for name, value in told.items()):
+            raise TypeError("a value of the wrong kind")
+        return pending[record["tell"]].succeeded(Result(**{"training_seconds": None, **told}), started, finished)
+    if type(record["reason"]) is not str:
+        raise TypeError("a reason that is no text")
+    return pending[record["fail"]].failed(record["reason"], started, finished)

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from nas.errors import ArchsweepError, DataError
+from nas.files import no_room
 
 BUFFER = 1 << 20
 LONGEST = 1 << 24
@@ -41,14 +42,14 @@ class LineWriter:
         try:
             self._file.write(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
         except OSError as error:
-            raise self._full(error) from None
+            raise no_room(self._path, error) from None
 
     def flush(self) -> None:
         """Everything appended so far survives the death of this process from here on."""
         try:
             self._file.flush()
         except OSError as error:
-            raise self._full(error) from None
+            raise no_room(self._path, error) from None
 
     def sync(self) -> None:
         """Everything appended so far survives a power cut from here on."""
@@ -60,7 +61,7 @@ class LineWriter:
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise self._full(error) from None
+            raise no_room(self._path, error) from None
 
     def close(self) -> None:
         """Flushes, and waits until the disk has it; safe to call twice."""
@@ -71,11 +72,6 @@ class LineWriter:
         finally:
             with suppress(OSError):  # what could not be flushed is tried again
                 self._file.close()
-
-    def _full(self, error: OSError) -> ArchsweepError:
-        return ArchsweepError(
-            f"cannot write {self._path}: {error.strerror}; make room, then run the same command again"
-        )
 
 
 class LineReader:

@@ -6,7 +6,8 @@ the queue between the search and its tracker, neither waits for the other, and a
 brought up to date later.
 
 The step is the number of finished trials. Measured are every new incumbent, each of the first hundred trials, then one
-in fifty on a logarithmic scale, and the end: a few hundred steps for a run of any length.
+in fifty on a logarithmic scale, and the end: a few hundred steps for a run of any length. Of live trainings there is
+also a line an epoch, ``{"curve": "trial_7", "step": epoch, ...}``, as it comes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import orjson
 
 from nas.errors import ArchsweepError
+from nas.files import no_room
 from nas.trial import Trial
 from orchestrator.state import State
 from orchestrator.trajectory import Point, Trajectory
@@ -32,7 +34,7 @@ class TrackedLines:
     """The file, written anew: a line that describes the run, those that are written, and one that says "end"."""
 
     def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
-        path = folder / METRICS_FILE
+        self._path = path = folder / METRICS_FILE
         try:
             path.unlink(missing_ok=True)  # who still follows the old file must not see it shrink
             self._file = path.open("wb", buffering=0)
@@ -42,7 +44,10 @@ class TrackedLines:
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Adds a line; whoever follows the file sees it whole or not yet."""
-        self._file.write(orjson.dumps(line) + b"\n")
+        try:
+            self._file.write(orjson.dumps(line) + b"\n")
+        except OSError as error:
+            raise no_room(self._path, error) from None
 
     def end(self, status: str, artifacts: Sequence[Path], tags: Mapping[str, str]) -> None:
         """Closes the file: the run is FINISHED or KILLED, and these files and tags belong to it."""
@@ -72,6 +77,12 @@ class MetricsFile:
         self._measured = incumbent
         self._due = max(state.finished + 1, int(state.finished * GROWTH) if state.finished > DENSE else 0)
         self._measure(state)
+
+    def curve(self, name: str, epoch: Mapping[str, float]) -> None:
+        """Adds an epoch of a training; safe beside another thread, for a line is one write."""
+        self._lines.write(
+            {"curve": name, "step": int(epoch["epoch"]), "time": int(time.time() * 1_000), "metrics": epoch}
+        )
 
     def end(self, status: str, artifacts: Sequence[Path] = (), tags: Mapping[str, str] | None = None) -> None:
         """Closes the file: the run is FINISHED or KILLED, and these files and tags belong to it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from nas.files import replacing
 from nas.space import CellSpace
 from nas.trial import Status
 from orchestrator.config import Config, flat
+from orchestrator.curves import Curves
 from orchestrator.draw import save_pictures
 from orchestrator.journal import Journal, Reading
 from orchestrator.lock import locked
@@ -76,6 +78,7 @@ class Search:
         self.usage = Usage(config.pool.classes)
         self.state = State()
         self.measured: Measured | None = None
+        self.ignored = 0
         self.mlflow_run_id: str | None = None
         self.tracking_error: str | None = None
 
@@ -102,8 +105,13 @@ class Search:
             return
         metrics = MetricsFile(self.run_dir, self.trajectory, self.usage, self._described())
         tracker = Tracker(self.run_dir, self.config.tracking.uri or default_uri(self.run_dir.absolute().parent))
+        curves = self.source.curves
         try:
-            yield [metrics]
+            if curves is None:
+                yield [metrics]
+            else:
+                with Curves(curves, self.state, metrics.curve) as watching:
+                    yield [metrics, watching]
             artifacts = self._save_artifacts()
         except BaseException:
             metrics.end("KILLED")
@@ -118,6 +126,8 @@ class Search:
         ledger = Ledger() if self.config.duplicates == "reuse" else None
         generation_ends = False
         for trial in reading:
+            if trial.worker >= self.config.pool.workers:
+                raise DataError(f"{self.run_dir / JOURNAL} has trial {trial.number} on worker {trial.worker}")
             if trial.status is Status.PENDING:
                 self.state.fold(trial)
                 generation_ends = False
@@ -128,8 +138,6 @@ class Search:
                 generation_ends |= trial.result is None or trial.result.source != "ledger"
                 if ledger is not None:
                     ledger.learn(trial)
-        if self.config.pool.kind == "simulated":
-            self._refuse_other_workers()
         replayed = self.state.finished
         with (
             closing(self._journal(reading.position)) as journal,
@@ -137,7 +145,9 @@ class Search:
             watched(parts_of(self.searcher, pool, self._evaluator, journal, observers)) as spans,
         ):
             began = time.monotonic()
-            run(self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers)
+            self.ignored = run(
+                self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers
+            )
             seconds = time.monotonic() - began
         new = self.state.finished - replayed
         before = None if new else measured_before(self.run_dir / RESULT)
@@ -174,12 +184,6 @@ class Search:
         durability = self.config.durability or ("second" if simulated else "turn")
         return Journal(self.run_dir / JOURNAL, position, durability, SIMULATED_FLUSH if simulated else 0.0)
 
-    def _refuse_other_workers(self) -> None:
-        """A checksum is no protection against a journal that was made to harm."""
-        for trial in self.state.pending.values():
-            if trial.worker >= self.config.pool.workers:
-                raise DataError(f"{self.run_dir / JOURNAL} has trial {trial.number} on worker {trial.worker}")
-
     def _pool(self, ledger: Ledger | None, generation_ends: bool) -> Pool:
         """The pool of the configuration, its clock where the journal left it.
 
@@ -188,9 +192,14 @@ class Search:
         config, now = self.config.pool, self.state.clock
         pool: Pool
         if self._evaluator is None:
-            from workers.ray_pool import RayPool  # Ray takes a second to import
+            from workers.ray_fleet import HostSpec  # Ray takes a second to import
+            from workers.ray_pool import RayPool
 
-            pool = RayPool(self.source.elsewhere, config.workers, config.address, now, config.retries)
+            hosts = HostSpec(memory=config.memory_bytes, seconds=config.trial_seconds)
+            if self.source.alone:
+                hosts = replace(hosts, trials=1, cpus=config.cpus, gpus=config.gpus)
+            make = self.source.elsewhere
+            pool = RayPool(make, config.workers, config.address, now, config.retries, hosts, config.patience_seconds)
         elif config.kind == "simulated":
             seed = self.config.seed
             cluster = Cluster(config.classes, seed, Streams(seed + CLUSTER_STREAMS), self.source.budgets[-1])
@@ -199,7 +208,7 @@ class Search:
             pool = InlinePool(self._evaluator, now)
         if config.dispatch == "generation":
             pool = GenerationPool(pool, generation_ends and bool(self.state.pending))
-        return pool if ledger is None else LedgerPool(pool, ledger)
+        return pool if ledger is None else LedgerPool(pool, ledger, config.workers)
 
     def _described(self) -> dict[str, Any]:
         """What tracking calls this search: tags to filter by, parameters to compare."""
@@ -232,6 +241,7 @@ class Search:
             trials=state.finished,
             failed=state.failed,
             duplicates=state.duplicates,
+            ignored=self.ignored,
             best_hash=best.cell.module_hash if best else None,
             best_objective=best.objective if best else None,
             best_test_accuracy=best.test_accuracy if best else None,

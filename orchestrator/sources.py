@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.errors import ArchsweepError
-from orchestrator.config import Config, TableConfig, TrainConfig
+from nas.packaged import packaged_table
+from orchestrator.config import Config, SurrogateConfig, TableConfig, TrainConfig
 from workers.recipe import preset
 from workers.source import Source
-from workers.table import Objective, table_source
+from workers.surrogate_source import SurrogateSpec, surrogate_source
+from workers.table import table_source
 from workers.train_source import TrainSpec, train_source
 
 LIVE = "live"
@@ -19,18 +21,22 @@ def open_source(config: Config, run_dir: Path) -> Source:
     """Raises `ArchsweepError` if the evaluator cannot serve the search."""
     match config.evaluator:
         case TableConfig():
-            assert config.table is not None, "the configuration was checked"
-            return table_source(config.table, config.objective)
+            return table_source(config.table or packaged_table(), config.objective)
+        case SurrogateConfig(surrogate=name, labels=labels, seed=seed):
+            table = config.table or packaged_table()
+            return surrogate_source(SurrogateSpec(table, config.objective, name, labels, seed))
         case TrainConfig():
             if config.table is not None:
                 raise ArchsweepError("a live training looks nothing up; drop the table, or --evaluator train")
-            return _training(config.evaluator, config.objective, run_dir)
+            return train_source(train_spec(config, config.evaluator, run_dir), config.evaluator.max_vertices)
 
 
-def _training(chosen: TrainConfig, objective: Objective, run_dir: Path) -> Source:
+def train_spec(config: Config, chosen: TrainConfig, run_dir: Path) -> TrainSpec:
+    """How this search trains. Raises `ArchsweepError`."""
+    objective = config.objective
     if objective.repeat != "sample":
         raise ArchsweepError(f"a live training has no repeats to choose from, got --repeat {objective.repeat}")
     setting = preset(chosen.preset, chosen.dataset).trained_for(objective.epochs)
-    checkpoints = run_dir.absolute() / LIVE
-    spec = TrainSpec(setting, objective.column, chosen.data, checkpoints, chosen.device)
-    return train_source(spec, chosen.max_vertices)
+    device = chosen.device or ("cuda" if config.pool.gpus else "cpu")
+    settings = setting.grid(chosen.grid.choices)
+    return TrainSpec(settings, objective.column, chosen.data, run_dir.absolute() / LIVE, device)

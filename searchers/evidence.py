@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -46,8 +46,13 @@ class Evidence:
             self.held_out.append((noted["mean"], trial.result.objective))
 
     def suffices(self, labels: int, tau: float) -> bool:
-        """Whether there are so many labels, and the model ranked what passed unseen at least this well."""
-        if len(self.learned.cells) < labels or len(self.held_out) < LEAST_HELD_OUT:
+        """Whether there are so many labels, and the model ranked what passed unseen at least this well.
+
+        A tau of -1 asks for labels only.
+        """
+        if len(self.learned.cells) < labels or tau <= -1:
+            return len(self.learned.cells) >= labels
+        if len(self.held_out) < LEAST_HELD_OUT:
             return False
         predicted, came = zip(*self.held_out, strict=True)
         reached = float(kendalltau(predicted, came).statistic)
@@ -60,11 +65,12 @@ class Ranked:
 
     model: Predictor
     space: CellSpace
+    optimism: float
     _order: list[int] = field(default_factory=list)
 
     def fit(self, cells: Cells, accuracies: NDArray[np.float64], seed: int) -> None:
         self.model.fit(cells, accuracies, seed)
-        scores = self.model.predict(self.space.numbers).score
+        scores = hopeful(self.model.predict(self.space.numbers), self.optimism).score
         self._order = self.space.numbers[np.argsort(-scores, kind="stable")[: SPARE + len(cells)]].tolist()
 
     def predict(self, cells: Cells) -> Prediction:
@@ -73,3 +79,8 @@ class Ranked:
     def best(self, count: int, taken: Collection[int]) -> list[int]:
         """The predicted best cells that are not taken; fewer where not so many are left."""
         return list(islice((key for key in self._order if key not in taken), count))
+
+
+def hopeful(predicted: Prediction, optimism: float) -> Prediction:
+    """Ranked by mean + optimism * std (an upper confidence bound; Auer, 2002), or as the model ranks if that is 0."""
+    return replace(predicted, score=predicted.mean + optimism * predicted.std) if optimism else predicted

@@ -21,11 +21,11 @@ from nas.space import CellSpace
 from nas.trial import Proposal, Trial
 from searchers import policies
 from searchers.base import Rejectable, Searcher
-from searchers.evidence import Evidence, Ranked
+from searchers.evidence import Evidence, Ranked, hopeful
 from searchers.learned import Learned, keys_of
 from searchers.policies import Choice
 from surrogate.base import Prediction, Predictor
-from surrogate.ensemble import Ensemble, Model
+from surrogate.named import DEFAULT_SURROGATE, make_surrogate
 
 ORIGIN = ("vector", "parent", "predicted")
 """What a searcher notes on how it made a cell, which is wrong of a cell that takes its place."""
@@ -58,16 +58,21 @@ class Filtered:
     space: CellSpace
     inner: Searcher
     policy: Policy = field(default=Policy.TOP, metadata={"help": "top, quantile, ei, thompson or space, see above"})
-    surrogate: Model | Callable[[], Predictor] = field(
-        default=Model.TREES, metadata={"help": "name of a model, or what makes one in Python"}
+    surrogate: str | Callable[[], Predictor] = field(
+        default=DEFAULT_SURROGATE, metadata={"help": "name of a model, or what makes one in Python"}
     )
     candidates: int = field(default=20, metadata={"help": "proposals asked of the searcher for one that passes"})
     top: int = field(default=1, metadata={"help": "k of top, ei and space: one of so many best passes"})
     quantile: float = field(default=0.8, metadata={"help": "share of candidates that the quantile gate stops"})
+    optimism: float = field(
+        default=0.0, metadata={"help": "standard deviations added to what top, quantile and space rank by"}
+    )
     unseen: float = field(default=0.1, metadata={"help": "share that passes whatever is predicted of it"})
     labels: int = field(default=30, metadata={"help": "cells told before it opens; the first model has half of them"})
     batch: int = field(default=10, metadata={"help": "cells told between two fits of the model"})
-    tau: float = field(default=0.1, metadata={"help": "Kendall's tau on what passed unseen, below which it closes"})
+    tau: float = field(
+        default=0.1, metadata={"help": "Kendall's tau on what passed unseen, below which it closes; -1: never"}
+    )
     lag: int = field(
         default=0, metadata={"help": "cells told while the next model is fitted beside the search; 0: it waits"}
     )
@@ -80,7 +85,7 @@ class Filtered:
         if self.labels < 4:
             raise ValueError(f"labels must be at least 4, got {self.labels}")
         self._evidence: dict[int | None, Evidence] = {}
-        self._evidence_at(None)  # refuses what the schedule refuses
+        self._evidence_at(None).learned.make()  # refuses what the schedule and the surrogates refuse
 
     def ask(self, pending: Collection[Proposal], rng: Generator) -> Proposal:
         first = self.inner.ask(pending, rng)
@@ -125,7 +130,7 @@ class Filtered:
         self, candidates: Sequence[Proposal], model: Predictor, evidence: Evidence, rng: Generator
     ) -> Proposal:
         """The candidate that passes, with the decision in its provenance."""
-        predicted = model.predict(keys_of([proposal.cell for proposal in candidates]))
+        predicted = hopeful(model.predict(keys_of([proposal.cell for proposal in candidates])), self.optimism)
         choice = self._choice(predicted, model, evidence, rng)
         unseen = rng.random() < self.unseen
         chosen = 0 if unseen else choice.chosen
@@ -153,7 +158,7 @@ class Filtered:
             case Policy.THOMPSON:
                 return policies.thompson(predicted, rng)
             case Policy.QUANTILE:
-                recent = model.predict(np.array(evidence.recent)).score
+                recent = hopeful(model.predict(np.array(evidence.recent)), self.optimism).score
                 return policies.quantile(predicted, float(np.quantile(recent, self.quantile)))
 
     def _evidence_at(self, epochs: int | None) -> Evidence:
@@ -162,8 +167,8 @@ class Filtered:
         return self._evidence[epochs]
 
     def _model(self) -> Predictor:
-        model = Ensemble(self.surrogate, 1) if isinstance(self.surrogate, Model) else self.surrogate()
-        return Ranked(model, self.space) if self.policy is Policy.SPACE else model
+        model = make_surrogate(self.surrogate) if isinstance(self.surrogate, str) else self.surrogate()
+        return Ranked(model, self.space, self.optimism) if self.policy is Policy.SPACE else model
 
 
 def _in_place_of(proposal: Proposal, key: int) -> Proposal:

@@ -79,6 +79,12 @@ SEARCHERS: Mapping[str, Entry] = {
         "policy gradient on independent logits",
         "Ying et al., 2019; Williams, 1992",
     ),
+    "controller": Entry(
+        "searchers.controller:Controller",
+        Kind.POLICY,
+        "recurrent controller that writes cells as strings",
+        "Zoph and Le, 2017; Pham et al., 2018",
+    ),
     "bananas": Entry(
         "searchers.bananas:Bananas", Kind.MODEL, "ensemble, path encoding, Thompson sampling", "White et al., 2021"
     ),

@@ -61,17 +61,18 @@ class Ensemble:
             return path_encoding(cells)
         if len(cells) == CELLS:
             return _features_of_all()[cells]
-        return _described(cells)
+        return described(cells)
 
 
-def _described(cells: Cells) -> NDArray[np.float32]:
+def described(cells: Cells) -> NDArray[np.float32]:
+    """Graph features and short paths, float32 (cells, 72)."""
     return np.concatenate([graph_features(cells), path_encoding(cells, SHORT_PATHS)], 1)
 
 
 @lru_cache(maxsize=1)
 def _features_of_all() -> NDArray[np.float32]:
     """Of the whole catalogue, 122 MB, for those who rank the whole space again and again."""
-    return np.concatenate([_described(part) for part in np.array_split(np.arange(CELLS), 16)])
+    return np.concatenate([described(part) for part in np.array_split(np.arange(CELLS), 16)])
 
 
 def _made(model: Model, seed: int, cells: int) -> Any:

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "workers": {"nas", "surrogate"},
     "orchestrator": {"nas", "surrogate", "searchers", "workers"},
 }
+COMMANDS = {str(path.relative_to(ROOT)) for path in (ROOT / "orchestrator").glob("commands_*.py")}
 ADAPTERS = {
     "ray": {"orchestrator/launch_ray.py", "workers/ray_fleet.py", "workers/ray_pool.py"},
     "mlflow": {"orchestrator/tracking.py", "orchestrator/tracking_arms.py"},
@@ -24,26 +25,14 @@ ADAPTERS = {
     "matplotlib": {"orchestrator/animation.py", "orchestrator/draw.py", "orchestrator/plots.py"},
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
-    "click": {
-        "orchestrator/cli.py",
-        "orchestrator/commands_look.py",
-        "orchestrator/commands_sweep.py",
-        "orchestrator/commands_table.py",
-        "orchestrator/commands_train.py",
-    },
-    "rich": {
-        "orchestrator/cli.py",
-        "orchestrator/commands_look.py",
-        "orchestrator/commands_sweep.py",
-        "orchestrator/commands_table.py",
-        "orchestrator/commands_train.py",
-        "orchestrator/progress.py",
-        "orchestrator/sweep_view.py",
-    },
+    "click": {"orchestrator/cli.py", *COMMANDS},
+    "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
+    "scipy": {"orchestrator/datasheet.py"},
     "safetensors": {"workers/checkpoint.py"},
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
         "orchestrator/commands_train.py",
+        "searchers/controller.py",
         "workers/checkpoint.py",
         "workers/network.py",
         "workers/optimizers.py",

@@ -89,10 +89,12 @@ def test_make_demo_takes_a_source_or_a_table(suffix: str, data: Path, small_tabl
         assert "1,000 (0 failed)" in done.stdout
 
 
-def test_make_demo_without_a_table_says_how(tmp_path: Path) -> None:
+def test_make_demo_without_a_table_takes_the_one_in_the_box(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     for file in ("pyproject.toml", "constraints.txt", ".ready"):
         (tmp_path / file).touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "archsweep").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "bin" / "archsweep").chmod(0o755)
     done = subprocess.run(["make", "demo", "VENV=."], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "usage: make demo TABLE=FILE" in done.stderr
+    assert done.stdout.split() == ["search", "examples/demo.toml", "--out", "runs/demo/fashion5-search"]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
+from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
 
 from nas.cell import Cell
-from nas.errors import EvaluationError
+from nas.errors import ArchsweepError, EvaluationError
 from nas.trial import Proposal, Result, Trial
 from workers.ray_fleet import HostSpec
 from workers.ray_pool import RayPool
@@ -41,7 +46,7 @@ class Faulty:
             bytearray(1 << 30)
         if kind == REFUSES:
             raise EvaluationError("no such cell")
-        return Result(float("nan") if kind == NAN else 0.9, 1.0)
+        return Result(float("nan") if kind == NAN else 0.9, 1.0, source=ray.get_runtime_context().get_node_id())
 
 
 def of_trial(marks: Path, trial: Trial) -> list[Path]:
@@ -69,6 +74,25 @@ def outcomes(pool: RayPool, seeds: Sequence[int]) -> list[Trial]:
         finished += pool.wait()
     assert [trial.number for trial in sorted(finished, key=lambda t: t.number)] == list(range(len(seeds)))
     return sorted(finished, key=lambda trial: trial.number)
+
+
+@pytest.fixture
+def cluster(ray_down: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A head without CPUs, on which nothing is evaluated, and one node; beside any other Ray of this machine."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="c") as folder:  # sockets have short names
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        made.add_node(num_cpus=1)
+        yield made
+        ray.shutdown()
+        made.shutdown()
+
+
+def drain(cluster: Cluster, node: Any) -> None:
+    """Announces that a node will leave in a minute, as an autoscaler does."""
+    client = ray._raylet.GcsClient(address=cluster.address)
+    deadline = int((time.time() + 60) * 1_000)
+    client.drain_node(node.node_id, autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION, "test", deadline)
 
 
 @pytest.fixture
@@ -125,3 +149,30 @@ def test_slots_without_a_worker_are_not_given_away(marks: Path) -> None:
     while given:
         given -= len(pool.wait())
     pool.close()
+
+
+def nodes_of(pool: RayPool) -> set[str]:
+    """Where some more trials are evaluated."""
+    return {trial.result.source for trial in outcomes(pool, [FINE] * 4) if trial.result}
+
+
+def test_nodes_that_join_are_used_and_those_that_leave_are_not(cluster: Cluster, tmp_path: Path) -> None:
+    a_node = RayPool(partial(Faulty, tmp_path), 2, cluster.address)
+    a_slot = RayPool(partial(Faulty, tmp_path), 2, cluster.address, hosts=HostSpec(trials=1, cpus=1.0))
+    (first,) = cluster.worker_nodes
+    second = cluster.add_node(num_cpus=1)
+    for pool in (a_node, a_slot):
+        while nodes_of(pool) != {first.node_id, second.node_id}:
+            pass
+    drain(cluster, first)
+    for pool in (a_node, a_slot):
+        while nodes_of(pool) != {second.node_id}:
+            pass
+        assert nodes_of(pool) == {second.node_id}, "and it stays so"
+    cluster.remove_node(first, allow_graceful=False)
+    for pool in (a_slot, a_node):
+        assert nodes_of(pool) == {second.node_id}
+        pool.close()
+    cluster.remove_node(second, allow_graceful=False)
+    with pytest.raises(ArchsweepError, match=r"had no worker for 0 s .*; run the same command again to go on"):
+        RayPool(partial(Faulty, tmp_path), 2, patience=0.0)

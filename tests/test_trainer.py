@@ -19,6 +19,7 @@ from nas.trial import Proposal
 from tests.cells import cells
 from workers.base import evaluate
 from workers.datasets import Data, load
+from workers.live import CurveReader
 from workers.network import Network
 from workers.optimizers import TensorFlowRMSprop
 from workers.recipe import Recipe, preset
@@ -162,7 +163,7 @@ def test_a_loss_that_is_not_a_number_is_a_failure_and_names_the_epoch(digits: Da
     wild = replace(SETTING, recipe=replace(SETTING.recipe, learning_rate=1e30))
     with pytest.raises(EvaluationError, match="the loss became nan in epoch 1"):
         train(CELL, wild, digits, (0, 1))
-    assert evaluate(TrainEvaluator(TrainSpec(wild)), Proposal(CELL), 0) == "the loss became nan in epoch 1"
+    assert evaluate(TrainEvaluator(TrainSpec((wild,))), Proposal(CELL), 0) == "the loss became nan in epoch 1"
 
 
 def test_a_repeat_that_diverges_leaves_the_others_alone(digits: Data) -> None:
@@ -181,16 +182,18 @@ def test_the_evaluator_goes_on_from_its_checkpoint_and_removes_it(tmp_path: Path
     def kill(report: Epoch) -> None:
         raise KilledError
 
-    spec = TrainSpec(SETTING, checkpoints=tmp_path / "checkpoints")
+    spec = TrainSpec((SETTING,), live=tmp_path / "checkpoints")
     proposal = Proposal(CELL, epochs=2)
     with pytest.raises(KilledError):
         TrainEvaluator(spec, kill)(proposal, 9)
-    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    assert len(list((tmp_path / "checkpoints").glob("*.safetensors"))) == 1
     seen: list[int] = []
     result = TrainEvaluator(spec, lambda report: seen.append(report.number))(proposal, 9)
     assert seen == [2]
-    assert not list((tmp_path / "checkpoints").iterdir())
-    fresh = TrainEvaluator(TrainSpec(SETTING, column="test"))(proposal, 9)
+    assert not list((tmp_path / "checkpoints").glob("*.safetensors"))
+    (curve,) = (tmp_path / "checkpoints").glob("*.jsonl")
+    assert [epoch["epoch"] for epoch in CurveReader(curve).new()] == [1, 2]
+    fresh = TrainEvaluator(TrainSpec((SETTING,), column="test"))(proposal, 9)
     assert replace(fresh, objective=result.objective, training_seconds=result.training_seconds) == result
     assert (fresh.objective, result.objective) == (result.test_accuracy, result.validation_accuracy)
     assert result.parameters == cost(CELL, SETTING.skeleton).parameters

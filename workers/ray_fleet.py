@@ -261,6 +261,7 @@ def connect(address: str | None) -> bool:
             signal.signal(signal.SIGTERM, ours)  # Ray's own ends the process without giving back what it holds
     except (RayError, OSError, ValueError, RuntimeError) as error:
         raise _unreachable(address, error) from None
+    ray._private.worker._worker_logs_enabled = False  # a node that dies would print a page of its log on our stdout
     return True
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 from nas.errors import ArchsweepError
 from nas.network import Skeleton
 from workers.datasets import DataSpec
+
+Optimizer = Literal["rmsprop", "sgd", "adamw"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Recipe:
 
     epochs: int = 108
     batch: int = 256
-    optimizer: Literal["rmsprop", "sgd", "adamw"] = "rmsprop"
+    optimizer: Optimizer = "rmsprop"
     learning_rate: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -54,6 +57,11 @@ class Setting:
     def trained_for(self, epochs: int | None) -> Setting:
         """The same with another number of epochs; None changes nothing."""
         return self if epochs is None else replace(self, recipe=replace(self.recipe, epochs=epochs))
+
+    def grid(self, choices: Mapping[str, Sequence[Any]]) -> tuple[Setting, ...]:
+        """Every combination of these values of the recipe's fields; only itself if there are none."""
+        combinations = (dict(zip(choices, values, strict=True)) for values in product(*choices.values()))
+        return tuple(replace(self, recipe=replace(self.recipe, **changes)) for changes in combinations)
 
     def to_json(self) -> dict[str, Any]:
         """All of it as nested JSON values."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.trial import Proposal
 from workers.base import Evaluator
 
 
@@ -32,7 +34,9 @@ class Source:
     identity: JSON values that say what results depend on; they stand in the journal's header, and a search is not
     resumed where they differ. tags: what tracking shows of it. budgets: epochs at which a cell can be trained,
     ascending; a trial without epochs gets the last. cells: catalogue numbers that it can evaluate, None for all.
-    best: the highest test accuracy that can be had, what regret is counted from; None if nobody knows.
+    best: the highest test accuracy that can be had, what regret is counted from; None if nobody knows. alone: an
+    evaluation keeps a core busy, so each needs a process of its own. curves: the files in which the curves of a
+    proposal's trainings with a seed grow, see `workers.live`.
     """
 
     here: Callable[[], Evaluator]
@@ -43,3 +47,5 @@ class Source:
     cells: NDArray[np.int32] | None = None
     best: float | None = None
     seconds: Seconds = Seconds.RECORDED
+    alone: bool = False
+    curves: Callable[[Proposal, int], Sequence[Path]] | None = None

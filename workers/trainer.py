@@ -50,6 +50,16 @@ class Epoch:
     validation_accuracy: float
     seconds: float
 
+    def to_json(self) -> dict[str, float]:
+        """What a curve keeps of it."""
+        return {
+            "epoch": self.number,
+            "loss": self.loss,
+            "train_accuracy": self.train_accuracy,
+            "validation_accuracy": self.validation_accuracy,
+            "seconds": self.seconds,
+        }
+
 
 @dataclass(frozen=True)
 class Outcome:
