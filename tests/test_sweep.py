@@ -88,16 +88,18 @@ def test_the_written_file_is_the_same_sweep(small_table: Path, tmp_path: Path) -
     assert again.sweep == first.sweep
 
 
-def test_live_arms_train_inline_beside_arms_of_the_table(small_table: Path, tmp_path: Path) -> None:
-    live = {"kind": "train", "dataset": "digits", "max_vertices": 3}
-    told = values(small_table, axes={"evaluator": [{"kind": "table"}, live]})
-    del told["table"]
-    with pytest.raises(ArchsweepError, match="no table given"):
-        plan(told, "test", tmp_path)
-    told["sweep"]["axes"]["evaluator"] = [live]
-    (group,) = plan(told, "test", tmp_path).groups
-    assert group.label.startswith("train, ") or group.label.startswith("train ")
-    assert plan(told, "test", tmp_path).arms[0].config.pool.kind == "inline"
+def test_table_surrogate_and_live_arms_mix_and_say_who_evaluated(small_table: Path, tmp_path: Path) -> None:
+    axes = {
+        "searcher": ["random"],
+        "evaluator": [
+            "table",
+            {"kind": "surrogate", "surrogate": "trees", "labels": 20, "label": "surrogate"},
+            {"kind": "train", "dataset": "digits", "max_vertices": 3, "label": "live"},
+        ],
+    }
+    planned = plan(values(small_table, axes=axes) | {"objective": {"epochs": 4}}, "test", tmp_path)
+    assert [group.label for group in planned.groups] == ["random, table", "random, surrogate", "random, live"]
+    assert [arm.config.pool.kind for arm in planned.arms[:3]] == ["simulated", "simulated", "inline"]
 
 
 @pytest.mark.parametrize(
