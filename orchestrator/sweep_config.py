@@ -160,6 +160,8 @@ def plan(values: Mapping[str, Any], where: str, folder: Path) -> SweepPlan:
 
 def _parsed(values: Mapping[str, Any], where: str) -> Config:
     """An arm's configuration. Arms run on Ray as a whole, so their own trials do not: live training is inline."""
+    if values.get("evaluator", {}).get("kind") == "train":  # looks nothing up, though other arms may
+        values = {key: value for key, value in values.items() if key != "table"}
     config = parse(values, where)
     if config.pool.kind != "ray":
         return config

@@ -6,6 +6,7 @@ A Ray head, two workers, MLflow on PostgreSQL, and a sweep on them; run by `make
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -114,14 +115,23 @@ def mlflow(postgres: str, start: Start, until: Until, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def cluster(start: Start, until: Until) -> Iterator[str]:
+def token(tmp_path: Path) -> dict[str, str]:
+    """The environment that lets a process talk to the cluster."""
+    path = tmp_path / "token"
+    path.write_text(secrets.token_hex(32))
+    told: dict[str, str] = SERVICES["head"]["environment"]
+    return {key: value.replace("/run/secrets/ray", str(path)) for key, value in told.items() if key.startswith("RAY_")}
+
+
+@pytest.fixture
+def cluster(start: Start, until: Until, token: dict[str, str]) -> Iterator[str]:
     """The address of a Ray head with two workers, each of two cores."""
     port, dashboard = free_port(), free_port()
     places = {"6379": str(port), "head:": "127.0.0.1:", "0.0.0.0": "127.0.0.1"}
     memory = "--object-store-memory=100000000"
-    nodes = [start(program=[*command("head", places), memory, f"--dashboard-port={dashboard}"])]
+    nodes = [start(program=[*command("head", places), memory, f"--dashboard-port={dashboard}"], env=token)]
     until(lambda: listens(port))
-    nodes += [start(program=[*command("worker", places), memory, "--num-cpus=2"]) for _ in range(2)]
+    nodes += [start(program=[*command("worker", places), memory, "--num-cpus=2"], env=token) for _ in range(2)]
     yield f"127.0.0.1:{port}"
     for node in reversed(nodes):
         node.send_signal(signal.SIGTERM)
@@ -131,13 +141,13 @@ def cluster(start: Start, until: Until) -> Iterator[str]:
 
 
 def test_a_sweep_runs_on_the_cluster_and_is_tracked_in_postgresql(
-    archsweep: Run, cluster: str, mlflow: str, small_table: Path, tmp_path: Path
+    archsweep: Run, cluster: str, token: dict[str, str], mlflow: str, small_table: Path, tmp_path: Path
 ) -> None:
     shared = tmp_path / "runs"
     places = {"/sweep.toml": str(ROOT / "examples" / "sweep.toml"), "/data/nb101.arrow": str(small_table),
               "/runs": str(shared), "head:6379": cluster}  # fmt: skip
     words = command("sweep", places)[1:]
-    done = archsweep(*words, "--seeds", 4, "--set", "trials=40", env={"MLFLOW_TRACKING_URI": mlflow})
+    done = archsweep(*words, "--seeds", 4, "--set", "trials=40", env={**token, "MLFLOW_TRACKING_URI": mlflow})
     assert done.returncode == 0, done.stderr
     assert "8 of 8 arms done" in done.stdout
     assert "not tracked" not in done.stderr
