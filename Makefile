@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TABLE ?=
 ARGS ?=
 
-.PHONY: test demo lint types bench slow clean
+.PHONY: test demo lint types bench slow topology clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +24,9 @@ types: $(VENV)/.ready
 
 slow: $(VENV)/.ready
 	$(BIN)/pytest -m slow
+
+topology: $(VENV)/.ready
+	$(BIN)/pytest -m slow tests/test_topology.py
 
 bench: $(VENV)/.ready
 	$(BIN)/pytest benchmarks --benchmark-only -m ''

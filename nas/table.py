@@ -137,6 +137,14 @@ class Table:
             raise DataError(f"{self.path} has no budget of {epochs} epochs; choose from {_listed(self.budgets)}")
         return self.budgets.index(epochs)
 
+    def verify(self) -> None:
+        """Reads the whole file. Raises `DataError` if its values are not those that were written."""
+        whole = _fingerprint(self._batch) == self.fingerprint
+        for name, column in _readable(self.cells).items() if whole else ():
+            whole &= name not in self._batch.schema.names or _same_text(self._batch.column(name), column)
+        if not whole:
+            raise DataError(f"{self.path} is damaged: its values are not those that were written; import it again")
+
     @cached_property
     def hashes(self) -> NDArray[np.uint8]:
         """module_hash of every row, uint8 (rows, 16)."""
@@ -226,6 +234,14 @@ def _readable(cells: NDArray[np.int32]) -> dict[str, pa.Array]:
         texts = [Cell.numbered(int(cells[i])).to_json()[name] for i in first]
         columns[name] = pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int16)), pa.array(texts))
     return columns
+
+
+def _same_text(one: pa.Array, other: pa.Array) -> bool:
+    try:
+        one.validate(full=True)
+        return bool(one.cast(pa.string()).equals(other.cast(pa.string())))
+    except pa.ArrowException:
+        return False
 
 
 def _heads(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:

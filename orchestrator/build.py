@@ -10,18 +10,11 @@ budgets, so the table of a build that was cut short is a uniform sample.
 from __future__ import annotations
 
 import json
-import os
 import platform
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from itertools import islice
-from multiprocessing import active_children, connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +30,7 @@ from nas.table import METRICS, Table, TableData, write
 from orchestrator.config import flat
 from orchestrator.lines import LineReader, LineWriter
 from orchestrator.lock import locked
+from orchestrator.processes import ProcessDied, completed
 from workers.datasets import Data, load
 from workers.recipe import Setting
 
@@ -171,36 +165,10 @@ def trainings(plan: Plan, todo: list[Task], workers: int, folder: Path | None) -
         _worker[:] = [_Worker(plan, load(plan.setting.data, folder))]
         yield from ((task, _train(task)) for task in todo)
         return
-    # Spinning threads of a busy machine's trainers were up to 20 times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    tasks = iter(todo)
-    flying: dict[Future[Row], Task] = {}
-    with _processes(plan, min(workers, len(todo)), folder) as pool:
-        try:
-            while True:
-                for task in islice(tasks, 2 * workers - len(flying)):
-                    flying[pool.submit(_train, task)] = task
-                if not flying:
-                    return
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    yield flying.pop(future), future.result()
-        except BrokenProcessPool:
-            raise ArchsweepError("a training process died; the same command goes on from here") from None
-
-
-@contextmanager
-def _processes(plan: Plan, count: int, folder: Path | None) -> Iterator[ProcessPoolExecutor]:
-    """Training processes, which are stopped at once if what runs inside fails."""
-    others = set(active_children())
-    pool = ProcessPoolExecutor(max(1, count), get_context("spawn"), _start, (plan, folder))
     try:
-        yield pool
-        pool.shutdown()
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(active_children()) - others:
-            child.terminate()
-        raise
+        yield from completed(_train, todo, min(workers, len(todo)), _start, (plan, folder))
+    except ProcessDied:
+        raise ArchsweepError("a training process died; the same command goes on from here") from None
 
 
 @dataclass
@@ -215,18 +183,8 @@ _worker: list[_Worker] = []
 
 
 def _start(plan: Plan, folder: Path | None) -> None:
-    """In a training process: reads the images, and sees to it that the process ends when its parent does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of it and stops this process
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """In a training process: reads the images."""
     _worker[:] = [_Worker(plan, load(plan.setting.data, folder))]
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _train(task: Task) -> Row:

@@ -1,4 +1,4 @@
-"""The commands about benchmark tables: `archsweep table import`, `build`, `info`, `query`, `datasheet`."""
+"""The commands about benchmark tables: `archsweep table import`, `build`, `info`, `verify`, `query`, `datasheet`."""
 
 from __future__ import annotations
 
@@ -104,6 +104,24 @@ def info(file: Path, as_json: bool) -> None:
         ]
         shown.add_row(name, f"{filled[name]:.1%}", *means)
     Console().print(shown)
+
+
+@table.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def verify(file: Path) -> None:
+    """Say whether a table's values are those that were written.
+
+    To open a table is to read its head only, so that damage further in goes unnoticed; this reads all of it.
+
+    \b
+    After a copy:
+      archsweep table verify nb101.arrow
+    """
+    from nas.table import Table
+
+    opened = Table(file)
+    opened.verify()
+    click.echo(f"{file}: {len(opened):,} cells, whole; fingerprint {opened.fingerprint}")
 
 
 @table.command()

@@ -1,4 +1,4 @@
-"""Logs a search to MLflow by following its metrics file, in a process of its own.
+"""Logs a search, or a sweep with its arms, to MLflow by following its metrics file, in a process of its own.
 
 One run a search, the same one when the search is resumed: a key in the folder, kept as a tag, finds it even if the
 server died while it made the run. The search never waits for the server: while that is away, this process tries again;
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import subprocess
 import sys
 import time
@@ -25,6 +24,8 @@ from filelock import FileLock, Timeout
 from nas.errors import ArchsweepError, DataError
 from nas.files import replacing
 from orchestrator.metrics import METRICS_FILE
+from orchestrator.secrets import without_secrets
+from orchestrator.tracking_arms import Children
 
 STEPS_AT_ONCE = 100  # MLflow takes 1,000 metrics in one log_batch
 POLL, PAUSE, PATIENCE = 0.2, 2.0, 60.0
@@ -146,15 +147,19 @@ def _log(run_dir: Path, client: Any, alive: Callable[[], bool]) -> None:
     if first is None:
         raise DataError(f"{run_dir / METRICS_FILE} is empty: the search was killed as it began; resume it first")
     run_id, logged = _begin(run_dir, client, first[0]["run"])
-    status, artifacts = "KILLED", []
+    children = Children(client, _experiment(run_dir, client, first[0]["run"]["experiment"]), run_id, run_dir)
+    status, artifacts, tags = "KILLED", [], {}
     for batch in ([first[1:]], lines):
         for chunk in batch:
             _log_steps(client, run_id, [line for line in chunk if line.get("step", 0) > logged.get(_counter(line), 0)])
+            children.log([line["arm"] for line in chunk if "arm" in line])
             for line in chunk:
                 if "end" in line:
-                    status, artifacts = line["end"], line["artifacts"]
+                    status, artifacts, tags = line["end"], line["artifacts"], line.get("tags", {})
     for path in artifacts:
         client.log_artifact(run_id, path)
+    for name, value in tags.items():
+        client.set_tag(run_id, name, value)
     client.set_terminated(run_id, status)
 
 
@@ -276,14 +281,9 @@ def _note(run_dir: Path, error: Exception) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line for an error, without passwords."""
+    """One line for an error, without secrets."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {without_password(lines[0]) if lines else ''}"[:300]
-
-
-def without_password(text: str) -> str:
-    """A text with the user and the password taken out of every URL in it."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+    return f"{type(error).__name__}: {without_secrets(lines[0]) if lines else ''}"[:300]
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -117,15 +117,32 @@ def _mean_over_repeats(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.where(count, total, np.nan) / np.maximum(count, 1))
 
 
+def true_accuracies(table: Table) -> NDArray[np.float64]:
+    """Mean test accuracy at the largest budget of every cell of the catalogue, float64 (cells,), NaN where unknown."""
+    truth = np.full(CELLS, np.nan)
+    truth[table.cells] = _mean_over_repeats(table.metric("final_test_accuracy")[:, -1])
+    return truth
+
+
 def open_evaluator(path: str, objective: Objective) -> TableEvaluator:
-    """The evaluator of a table file, for pools that make it in another process."""
+    """The evaluator of a table file, also for pools that make it in another process; opened once a process."""
+    try:
+        about = Path(path).stat()
+    except OSError:
+        return TableEvaluator(Table(path), objective)  # which says what is wrong
+    return _evaluator(path, objective, (about.st_ino, about.st_size, about.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _evaluator(path: str, objective: Objective, version: tuple[int, ...]) -> TableEvaluator:
+    """The arms of a sweep share it. version: a file that was replaced is opened anew."""
     return TableEvaluator(Table(path), objective)
 
 
 def table_source(path: Path, objective: Objective) -> Source:
     """What a search has to know of a table. Raises `DataError`."""
-    table = Table(path)
-    evaluator = TableEvaluator(table, objective)
+    evaluator = open_evaluator(str(path), objective)
+    table = evaluator.table
     return Source(
         here=lambda: evaluator,
         elsewhere=partial(open_evaluator, str(path), objective),
