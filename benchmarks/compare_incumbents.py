@@ -4,8 +4,8 @@
 
 The searches are those of `compare_searchers.py`. After so many queries a rule takes one of the cells seen; the figure
 is its test error, mean over its three runs. An estimate is ``weight`` * observed + (1 - weight) * predicted from the
-other cells, for the hundred cells that were observed to be best: by a random forest (out of bag) or by a Gaussian process
-(leave-one-out) on graph and path features. ``seen`` takes the truly best of the cells, which no rule can beat.
+other cells, for the hundred cells that were observed to be best: by a random forest (out of bag) or by a Gaussian
+process (leave-one-out) on graph and path features. ``seen`` takes the truly best cell, which no rule can beat.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ Prediction = Callable[[Values, Values], Values]
 
 
 def forest(features: Values, values: Values) -> Values:
-    """Out of bag; 150 trees leave no cell without a tree that has not seen it."""
-    fitted = RandomForestRegressor(150, oob_score=True, min_samples_leaf=2, random_state=0).fit(features, values)
+    """Out of bag; a hundred trees leave no cell without a tree that has not seen it."""
+    model = RandomForestRegressor(100, oob_score=True, min_samples_leaf=2, max_features=0.3, random_state=0)
+    fitted = model.fit(features, values)
     return np.asarray(fitted.oob_prediction_)
 
 
@@ -67,7 +68,7 @@ RULES: dict[str, tuple[Prediction | None, float]] = {
 def run(table: Path, label: str, seed: int) -> Found:
     """Of every rule: test error (%) of its choice at every mark."""
     observed, mean, _ = truth(table)
-    keys = np.array(observations(table, label, seed))
+    keys = np.array(list(observations(table, label, seed)))
     errors: Found = {rule: [] for rule in (*RULES, "seen")}
     for mark in MARKS:
         seen = np.unique(keys[:mark])
@@ -77,8 +78,8 @@ def run(table: Path, label: str, seed: int) -> Found:
         for rule, (predict, weight) in RULES.items():
             other = predicted[predict] if predict else observed[top]
             chosen = top[np.argmax(weight * observed[top] + (1 - weight) * other)]
-            errors[rule].append(round(100 * (1 - mean[chosen]), 4))
-        errors["seen"].append(round(100 * (1 - mean[seen].max()), 4))
+            errors[rule].append(round(100 * (1 - float(mean[chosen])), 4))
+        errors["seen"].append(round(100 * (1 - float(mean[seen].max())), 4))
     return errors
 
 

@@ -4,9 +4,9 @@
 
 The protocol of compare_searchers.py (a searcher observes the test accuracy of repeat 0; reported is the mean over the
 three repeats), but on eight simulated workers, which take the training times of the table: a searcher does not know
-what is in flight. The incumbent is chosen in three ways: by its one observed run, by what the arm's surrogate, fitted
-on all that was observed, says of it, and by the mean of the two. Every (arm, seed) is a file in --out, so that the
-command goes on where it was; it ends with a Markdown table.
+what is in flight. The incumbent is chosen in three ways: by its one observed run, by what the arm's surrogate,
+fitted on all that was observed, says of it, and by the mean of the two. Every (arm, seed) is a file in --out, so that
+the command goes on where it was; it ends with a Markdown table.
 """
 
 from __future__ import annotations

@@ -39,14 +39,17 @@ class Runs:
             os.environ[variable] = "1"
         missing = [(arm, seed) for seed in range(seeds) for arm in arms if (arm, seed) not in self._found]
         lines = LineWriter(self._path, self._position)
-        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        pool = ProcessPoolExecutor(jobs, get_context("spawn"))
+        try:
             running = {pool.submit(run, *job): job for job in missing}
             for done in as_completed(running):
                 arm, seed = running[done]
                 self._found[arm, seed] = done.result()
                 lines.append({"arm": arm, "seed": seed, "found": self._found[arm, seed]})
                 lines.flush()
-        lines.close()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            lines.close()
 
 
 def mean_and_error(values: np.ndarray) -> list[str]:

@@ -102,6 +102,8 @@ def build(
     """
     if workers < 1 or (limit is not None and limit < 1):
         raise ArchsweepError(f"need at least one worker and one cell, got {workers} and {limit}")
+    if out.is_dir():  # found now, not after hours
+        raise ArchsweepError(f"{out} is a folder; name a file for the table")
     load(plan.setting.data, folder)  # missing images are found before anything is written
     cells = plan.cells()[:limit]
     taken = f"another process builds {out}; wait for it, or choose another file"

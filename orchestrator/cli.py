@@ -16,6 +16,9 @@ from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
 from orchestrator.commands_drift import drift
+from orchestrator.commands_export import export
+from orchestrator.commands_filter import audit, compare_search
+from orchestrator.commands_live import stop
 from orchestrator.commands_look import analyze, draw
 from orchestrator.commands_sweep import report, sweep
 from orchestrator.commands_table import table
@@ -104,6 +107,9 @@ def cli() -> None:
 @click.option("--objective", "objective__column", metavar="COLUMN", help="validation or test.  [default: validation]")
 @click.option("--repeat", "objective__repeat", metavar="sample|mean|N", help="Training seen.  [default: sample]")
 @click.option("--epochs", "objective__epochs", type=int, help="Budget of every trial.  [default: the table's largest]")
+@click.option(
+    "--warm-start", metavar="DIR|URL", help="Search, or Optuna storage, whose results the searcher starts from."
+)
 @click.option("--duplicates", metavar="reuse|evaluate", help="What an isomorphic proposal costs.  [default: reuse]")
 @click.option("--pool", "pool__kind", metavar="simulated|inline|ray", help="Where it runs.  [default: simulated]")
 @click.option("--workers", "pool__workers", type=int, help="Trials in flight.  [default: 8]")
@@ -125,6 +131,7 @@ def cli() -> None:
 @click.option(
     "--patience-seconds", "pool__patience_seconds", type=float, help="Wait for a worker, on Ray.  [default: 300]"
 )
+@click.option("--gpus", "pool__gpus", type=float, help="GPUs of each trainer on Ray, fractions too.  [default: 0]")
 @click.option("--track/--no-track", "tracking__enabled", default=None, help="Log to MLflow.  [default: track]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; resumed if it holds one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -249,7 +256,7 @@ def searchers(as_json: bool) -> None:
     For a program:
       archsweep searchers --json
     """
-    from searchers.registry import SEARCHERS
+    from searchers.registry import FILTER, SEARCHERS
 
     if as_json:
         listed = {
@@ -267,15 +274,22 @@ def searchers(as_json: bool) -> None:
         click.echo(f"{name} ({entry.kind}): {entry.summary} ({entry.paper})")
         for key, _, default, text in entry.parameters():
             click.echo(f"  {key} = {default}: {text}")
+    click.echo(f"--filter POLICY, in front of any of them: {FILTER.summary}")
+    for key, _, default, text in FILTER.parameters():
+        click.echo(f"  {key} = {default}: {text}")
 
 
 cli.add_command(sweep)
 cli.add_command(report)
 cli.add_command(analyze)
 cli.add_command(draw)
+cli.add_command(audit)
+cli.add_command(compare_search)
+cli.add_command(export)
 cli.add_command(table)
 cli.add_command(train)
 cli.add_command(drift)
+cli.add_command(stop)
 
 
 @cli.command()

@@ -70,7 +70,6 @@ def train(
         raise ArchsweepError("name one cell, with --cell JSON or with --hash MD5")
     setting = preset_setting(preset, dataset).trained_for(epochs)
     cell = Cell.from_json(cell_json) if cell_json is not None else cell_of_hash(module_hash or "")
-    _check_device(device)
     from workers.train_evaluator import TrainEvaluator
     from workers.train_source import TrainSpec
 
@@ -96,16 +95,6 @@ def train(
         click.echo(json.dumps({**values, "curve": curves.rows}))
     else:
         _show(values)
-
-
-def _check_device(device: str) -> None:
-    if device == "cpu":
-        return
-    import torch
-
-    kind = device.partition(":")[0]
-    if kind != "cuda" or not torch.cuda.is_available():
-        raise ArchsweepError(f"no device {device!r} on this machine; use --device cpu")
 
 
 def _show(values: dict[str, Any]) -> None:

@@ -195,7 +195,8 @@ class Config(Section):
     table: None means the one that comes with archsweep. trials: asked in all, 1,000 if no budget is given.
     budget_seconds: training seconds of the told trials. duplicates: whether a proposal isomorphic to one that was
     answered or is in flight shares its result, at no cost, or is evaluated again. durability: when the disk has the
-    journal, see `Journal`; by default ``second`` on the simulated clock, otherwise ``turn``.
+    journal, see `Journal`; by default ``second`` on the simulated clock, otherwise ``turn``. warm_start: folder of a
+    search, or URL of an Optuna storage, whose results the searcher is told first.
     """
 
     table: Path | None = None
@@ -204,6 +205,7 @@ class Config(Section):
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     duplicates: Literal["reuse", "evaluate"] = "reuse"
     durability: Durability | None = None
+    warm_start: str | None = Field(default=None, min_length=1)
     searcher: SearcherConfig = SearcherConfig()
     evaluator: EvaluatorConfig = TableConfig()
     filter: FilterConfig | None = None

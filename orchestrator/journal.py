@@ -1,7 +1,7 @@
 """The append-only record of a search, from which all its state is folded.
 
-A JSON object a line, see `orchestrator.lines`. The first line is the header: the
-format's version and what the search is. Then, in the order in which they happened:
+A JSON object a line, see `orchestrator.lines`. The first line is the header: the format's version, what the search is,
+and the results of another search that it starts from, if any. Then, in the order in which they happened:
 
 - ``{"ask": n, "at": seconds, "worker": w, "seed": s, "cell": {...}, ...}``: trial n, before it is dispatched;
 - ``{"tell": n, "started": seconds, "at": seconds, "result": {...}}``: its result, before the searcher hears of it;
@@ -14,7 +14,7 @@ was cut off is dropped on resume.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -29,14 +29,16 @@ from orchestrator.lines import LineReader, LineWriter
 VERSION = 1
 Durability = Literal["turn", "second", "end"]
 SECOND = 1.0
+SHARE = 20
+"""The disk is waited for at most once in so many times as long as that took."""
 
 
 class Journal:
     """An open journal, to be appended from ``position`` on; what stands behind it is cut off.
 
-    durability: when the disk has it, so that a power cut takes no more. ``turn``: before every dispatch, once for all
-    that was asked and told since the last. ``second``: about a second later, without waiting for it. ``end``: once the
-    search has ended.
+    durability: when the disk has it, so that a power cut takes no more. ``turn``: before a dispatch, once for all that
+    was asked and told since the last; where turns come so fast that to wait for the disk would take more than a
+    twentieth of the time, another thread waits. ``second``: about a second later. ``end``: once the search has ended.
     interval: seconds between hand-overs to the operating system, without which the death of the process takes what was
     appended since. 0 for pools that dispatch to other processes. On the simulated clock nothing leaves the process, so
     what a crash takes is computed again, to the same bytes.
@@ -46,17 +48,18 @@ class Journal:
         self.path = path
         self._lines = LineWriter(path, position)
         self._interval, self._durability = interval, durability
-        self._flushed = self._synced = time.monotonic()
+        self._flushed = self._due = time.monotonic()
         self._asked = False
         self._disk = ThreadPoolExecutor(1, "journal")
         self._syncing: Future[None] | None = None
 
     @classmethod
-    def create(cls, path: Path, search: Mapping[str, Any]) -> Journal:
-        """A new journal of a search, described by JSON values."""
+    def create(cls, path: Path, search: Mapping[str, Any], earlier: Iterable[Trial] = ()) -> Journal:
+        """A new journal of a search, described by JSON values. earlier: told trials of others that it starts from."""
         journal = cls(path, 0)
+        known = [_earlier_record(trial) for trial in earlier]
         try:
-            journal._lines.append({"journal": VERSION, "search": search})
+            journal._lines.append({"journal": VERSION, "search": search} | ({"earlier": known} if known else {}))
             journal._lines.sync()
             sync_folder(path.parent)
         except BaseException:
@@ -72,23 +75,32 @@ class Journal:
 
     def commit(self) -> None:
         """Called before a dispatch and before a tell."""
-        if self._durability == "turn":
-            self._lines.sync() if self._asked else self._lines.flush()
-            self._asked = False
-            return
         now = time.monotonic()
+        if self._durability == "turn":
+            self._sync_turn(now)
+            return
         if now - self._flushed >= self._interval:
             self._lines.flush()
             self._flushed = now
-        if self._durability == "second" and now - self._synced >= SECOND:
+        if self._durability == "second" and now >= self._due:
             self._sync_behind()
-            self._synced = now
+            self._due = now + SECOND
+
+    def _sync_turn(self, now: float) -> None:
+        if self._asked and now >= self._due:
+            self._lines.sync()
+            self._due = now + (time.monotonic() - now) * SHARE
+        else:  # nothing leaves the process, or too much time would go to waiting
+            self._lines.flush()
+            self._sync_behind()
+        self._asked = False
 
     def _sync_behind(self) -> None:
-        """Has another thread wait for the disk, unless it still does; raises what it met the last time."""
-        if self._syncing is None or self._syncing.done():
-            if self._syncing is not None:
-                self._syncing.result()
+        """Has another thread wait for the disk to have what was flushed; raises what it met the last time."""
+        last = self._syncing
+        if last is not None and last.done():
+            last.result()
+        if last is None or last.done() or last.running():  # else it has not begun, and will have all
             self._syncing = self._disk.submit(self._lines.sync_flushed)
 
     def close(self) -> None:
@@ -100,8 +112,9 @@ class Journal:
 class Reading:
     """The events of a journal file, in order; iterate once, then ask for ``position``.
 
-    search: the header's description. position: where the whole lines end, once iterated. Raises `DataError`, naming
-    the line, on anything but a whole journal with at most its last line cut off.
+    search: the header's description. earlier: what the searcher is told before the first trial. position: where the
+    whole lines end, once iterated. Raises `DataError`, naming the line, on anything but a whole journal with at most
+    its last line cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,6 +122,7 @@ class Reading:
         self._reader = LineReader(path)
         self._lines = iter(self._reader)
         header = next(self._lines, None)
+        self.earlier: list[Trial] = []
         if header is None:
             self.search: dict[str, Any] | None = None  # killed before the header was written
             return
@@ -117,6 +131,8 @@ class Reading:
         self.search = header.get("search")
         if type(self.search) is not dict:
             raise DataError(f"{path} does not say which search it is of; begin in another folder")
+        records = header.get("earlier", [])
+        self.earlier = [_from_earlier(record, number - len(records)) for number, record in enumerate(records)]
 
     def __iter__(self) -> Iterator[Trial]:
         asked = 0
@@ -139,6 +155,28 @@ class Reading:
     def position(self) -> int:
         """Where the lines read so far end."""
         return self._reader.position
+
+
+def _earlier_record(trial: Trial) -> dict[str, Any]:
+    assert trial.result is not None
+    record = {"cell": trial.proposal.cell.to_json(), "objective": trial.result.objective}
+    more = {"epochs": trial.proposal.epochs, "training_seconds": trial.result.training_seconds}
+    return record | {key: value for key, value in more.items() if value is not None}
+
+
+def _from_earlier(record: Mapping[str, Any], number: int) -> Trial:
+    return earlier_trial(
+        number,
+        Cell.from_json(record["cell"]),
+        record.get("epochs"),
+        record["objective"],
+        record.get("training_seconds"),
+    )
+
+
+def earlier_trial(number: int, cell: Cell, epochs: int | None, objective: float, seconds: float | None = None) -> Trial:
+    """A told trial of another search. Its number is negative; where it came from there means nothing here."""
+    return Trial(number, Proposal(cell, epochs), 0, 0, 0.0).succeeded(Result(objective, seconds), 0.0, 0.0)
 
 
 def _to_record(trial: Trial) -> dict[str, Any]:

@@ -26,12 +26,13 @@ from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
 from orchestrator.metrics import MetricsFile
 from orchestrator.results import RESULT, TRIALS, Measured, Summary, measured_before, save_trials
-from orchestrator.sources import open_source
+from orchestrator.sources import filter_parameters, open_source
 from orchestrator.spans import parts_of, watched
 from orchestrator.state import Budget, State
 from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
 from orchestrator.usage import Usage
+from orchestrator.warm_start import earlier
 from searchers.registry import make_filtered, make_searcher
 from workers.base import Pool
 from workers.cluster import Cluster
@@ -72,7 +73,10 @@ class Search:
         self.space = CellSpace(source.cells)
         self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters, source.budgets)
         if config.filter is not None:
-            self.searcher = make_filtered(self.space, self.searcher, config.filter.parameters)
+            self.searcher = make_filtered(self.space, self.searcher, filter_parameters(config))
+        # Of a search that has begun, the journal knows.
+        warm_start = None if (run_dir / JOURNAL).exists() else config.warm_start
+        self._earlier = earlier(warm_start, self.space, self.identity) if warm_start else []
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(source.best)
         self.usage = Usage(config.pool.classes)
@@ -125,6 +129,8 @@ class Search:
         """Replays, then searches on."""
         ledger = Ledger() if self.config.duplicates == "reuse" else None
         generation_ends = False
+        for trial in reading.earlier:
+            self.searcher.tell(trial)
         for trial in reading:
             if trial.worker >= self.config.pool.workers:
                 raise DataError(f"{self.run_dir / JOURNAL} has trial {trial.number} on worker {trial.worker}")
@@ -165,7 +171,7 @@ class Search:
         with replacing(self.run_dir / CONFIG) as temporary:
             temporary.write_text(self.config.to_toml(), encoding="utf-8")
         if described is None:
-            Journal.create(path, self.identity).close()
+            Journal.create(path, self.identity, earlier=self._earlier).close()
         return Reading(path)
 
     def _refuse_another(self, described: Mapping[str, Any]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nas.errors import ArchsweepError
 from nas.packaged import packaged_table
+from nas.table import Table
 from orchestrator.config import Config, SurrogateConfig, TableConfig, TrainConfig
+from surrogate.controls import ORACLE, Oracle
 from workers.recipe import preset
 from workers.source import Source
 from workers.surrogate_source import SurrogateSpec, surrogate_source
-from workers.table import table_source
+from workers.table import table_source, true_accuracies
 from workers.train_source import TrainSpec, train_source
 
 LIVE = "live"
@@ -40,3 +44,12 @@ def train_spec(config: Config, chosen: TrainConfig, run_dir: Path) -> TrainSpec:
     device = chosen.device or ("cuda" if config.pool.gpus else "cpu")
     settings = setting.grid(chosen.grid.choices)
     return TrainSpec(settings, objective.column, chosen.data, run_dir.absolute() / LIVE, device)
+
+
+def filter_parameters(config: Config) -> dict[str, Any]:
+    """The filter's parameters; the oracle, which the audit compares with, is made of the search's table."""
+    assert config.filter is not None
+    parameters = config.filter.parameters
+    if parameters.get("surrogate") == ORACLE and isinstance(config.evaluator, TableConfig):
+        parameters["surrogate"] = partial(Oracle, true_accuracies(Table(config.table or packaged_table())))
+    return parameters

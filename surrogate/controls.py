@@ -13,6 +13,7 @@ from nas.network import catalogue_costs
 from surrogate.base import Prediction, normal
 
 DEGREE = 2
+ORACLE = "oracle"
 
 
 @dataclass
@@ -39,13 +40,14 @@ class ParametersOnly:
     _std: float = 0.0
 
     def fit(self, cells: Cells, accuracies: NDArray[np.float64], seed: int) -> None:
-        fit = np.polynomial.polynomial.polyfit(_size(cells), accuracies, DEGREE)
-        self._coefficients = np.asarray(fit, np.float64)
+        powers = np.vander(_size(cells), DEGREE + 1, increasing=True)
+        least = np.linalg.lstsq(powers, accuracies)[0]  # also where labels are too few
+        self._coefficients = np.asarray(least, np.float64)
         self._std = float((accuracies - self.predict(cells).mean).std())
 
     def predict(self, cells: Cells) -> Prediction:
-        mean = np.polynomial.polynomial.polyval(_size(cells), self._coefficients)
-        return normal(np.asarray(mean, np.float64), np.full(len(cells), self._std))
+        mean = np.vander(_size(cells), DEGREE + 1, increasing=True) @ self._coefficients
+        return normal(mean, np.full(len(cells), self._std))
 
 
 @dataclass

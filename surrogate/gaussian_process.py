@@ -73,23 +73,32 @@ class GaussianProcess:
 
 def _kernel(some: NDArray[np.float32], others: NDArray[np.float32], length: float) -> NDArray[np.float32]:
     """Matern-3/2, (some, others)."""
-    squared = np.square(some).sum(1)[:, None] + np.square(others).sum(1) - 2 * some @ others.T
-    distance = np.sqrt(3 * np.maximum(squared, 0)) / np.float32(length)
+    return _near(_squares(some)[:, None] + _squares(others) - 2 * some @ others.T, length)
+
+
+def _near(squared: NDArray[np.float32], length: float) -> NDArray[np.float32]:
+    """Of squared distances."""
+    distance = np.sqrt(np.maximum(squared, 0)) * np.float32(3**0.5 / length)
     return np.asarray((1 + distance) * np.exp(-distance), np.float32)
+
+
+def _squares(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared length of each row."""
+    return np.asarray(np.einsum("cf,cf->c", features, features), np.float32)
 
 
 @lru_cache(maxsize=COLUMNS)
 def _column(cell: int, length: float) -> NDArray[np.float32]:
     """The kernel of one cell with the whole catalogue, float32 (cells,)."""
-    everyone = _whole()
-    column: NDArray[np.float32] = _kernel(everyone[[cell]], everyone, length)[0]
-    return column
+    everyone, squares = _whole()
+    return _near(squares + squares[cell] - 2 * (everyone @ everyone[cell]), length)
 
 
 @lru_cache(maxsize=1)
-def _whole() -> NDArray[np.float32]:
-    """Standardised features of the whole catalogue, 122 MB."""
-    return np.concatenate([_standardised(part) for part in np.array_split(np.arange(CELLS), PARTS)])
+def _whole() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Standardised features of the whole catalogue, 122 MB, and their squared lengths."""
+    everyone = np.concatenate([_standardised(part) for part in np.array_split(np.arange(CELLS), PARTS)])
+    return everyone, _squares(everyone)
 
 
 def _standardised(cells: Cells) -> NDArray[np.float32]:

@@ -21,7 +21,8 @@ ADAPTERS = {
     "ray": {"orchestrator/launch_ray.py", "workers/ray_fleet.py", "workers/ray_pool.py"},
     "mlflow": {"orchestrator/tracking.py", "orchestrator/tracking_arms.py"},
     "jinja2": {"orchestrator/report_html.py"},
-    "optuna": {"searchers/optuna_search.py"},
+    "optuna": {"searchers/optuna_search.py", "searchers/optuna_study.py"},
+    "sqlalchemy": {"searchers/optuna_study.py"},
     "matplotlib": {"orchestrator/animation.py", "orchestrator/draw.py", "orchestrator/plots.py"},
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
@@ -37,7 +38,6 @@ ADAPTERS = {
     "safetensors": {"workers/checkpoint.py"},
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
-        "orchestrator/commands_train.py",
         "searchers/controller.py",
         "workers/checkpoint.py",
         "workers/network.py",

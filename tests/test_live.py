@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,21 @@ def test_a_training_is_stopped_from_outside_and_what_it_has_counts(tmp_path: Pat
     assert [path.suffix for path in tmp_path.iterdir()] == [".jsonl"]
 
 
+def test_stop_ends_pending_trials_of_a_live_search_only(
+    tmp_path: Path, archsweep: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    prepared(tmp_path / "run", trials=2, pool={"kind": "inline"}).run()
+    done = archsweep("stop", tmp_path / "run", 1)
+    assert (done.returncode, done.stderr) == (2, f"archsweep: trial 1 is not under way in {tmp_path / 'run'}\n")
+    journal = tmp_path / "run" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:-1]))  # the tell of trial 1
+    done = archsweep("stop", tmp_path / "run", 1)
+    assert done.returncode == 0, done.stderr
+    (asked,) = (tmp_path / "run" / "live").glob("*.stop")
+    assert asked.name.startswith(f"{list(Reading(journal))[-1].proposal.cell.key}-")
+
+
 def test_a_grid_tries_every_setting_and_the_best_counts_at_the_cost_of_all(tmp_path: Path) -> None:
     settings = preset("cpu", "digits").trained_for(1).grid({"learning_rate": (1e-4, 0.1), "flip": (False,)})
     assert [setting.recipe.learning_rate for setting in settings] == [1e-4, 0.1]
@@ -211,6 +228,9 @@ def test_a_source_says_which_cells_and_budgets_there_are() -> None:
         ({"evaluator": {"preset": "cpu"}}, r"key 'evaluator\.kind' is missing"),
         ({"evaluator": {**TRAIN, "layers": 3}}, r"unknown key 'evaluator\.layers'"),
         ({"evaluator": {**TRAIN, "preset": "gpu"}}, "unknown preset 'gpu'"),
+        ({"evaluator": {**TRAIN, "device": "tpu"}, "pool": {"kind": "inline"}}, "no device 'tpu'"),
+        ({"evaluator": {**TRAIN, "grid": {"learning_rate": [-1.0]}}}, r"evaluator\.grid\.learning_rate\.0 = -1\.0"),
+        ({"evaluator": "train"}, r"evaluator"),
         ({"evaluator": {**TRAIN, "dataset": "cifar-10", "data": "."}, "pool": {"kind": "inline"}}, "get cifar-10"),
     ],
 )

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -55,7 +56,7 @@ VARIANTS: list[tuple[str, dict]] = [
     ("optuna", {"sampler": "nsgaii", "filter": {"tau": -1.0}}),
     ("optuna", {"encoding": "C", "filter": {"policy": "quantile", "tau": -1.0}}),
 ]
-QUICK_FILTER = {"policy": "top", "surrogate": ParametersOnly, "candidates": 4, "labels": 8}
+QUICK_FILTER = {"policy": "top", "surrogate": ParametersOnly, "candidates": 3, "labels": 6}
 LEARNS_WHAT_TO_AVOID = {"local", "bananas", "npenas", "weaknas"}
 """Searchers that never propose a cell that is pending or told while others are to be had."""
 COSTLY = {"bananas", "npenas", "weaknas", "optuna", "controller"}
@@ -88,9 +89,14 @@ def quiet_optuna() -> None:
 
 def steps(name: str, parameters: dict, trials: int) -> int:
     """How many trials to play: fewer with the searchers that think long."""
-    if name in ("weaknas", "controller") or parameters.get("sampler") in ("motpe", "bruteforce"):
+    if (
+        name in ("weaknas", "controller")
+        or (name == "optuna" and "filter" in parameters)
+        or parameters.get("sampler") in ("motpe", "bruteforce")
+    ):
         return trials // 8
-    return trials // 4 if name in COSTLY else trials
+    fits = name in COSTLY or parameters.get("filter", {}).get("surrogate") == "trees"
+    return trials // 4 if fits else trials
 
 
 def accuracy(cell: Cell) -> float:
@@ -233,6 +239,13 @@ def test_a_stream_is_the_only_randomness(name: str, parameters: dict, played_els
     """Same tells and streams, other process, other hash seed: the same proposals."""
     here = [[p.cell.frame, list(p.cell.labels), p.epochs] for p in sequence(name, parameters)]
     assert [there[VARIANTS.index((name, parameters))] for there in played_elsewhere] == [here, here]
+
+
+def test_the_example_of_the_docs_searches() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "searchers.md").read_text()
+    names: dict = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    assert names["proposal"].provenance["by"] == "mutation"
 
 
 def test_evolution_beats_random() -> None:

@@ -25,7 +25,7 @@ from workers.optimizers import TensorFlowRMSprop
 from workers.recipe import Recipe, preset
 from workers.train_evaluator import TrainEvaluator
 from workers.train_source import TrainSpec
-from workers.trainer import Epoch, Training, cropped, train
+from workers.trainer import Epoch, Training, check_device, cropped, train
 
 INCEPTION = Cell.of(
     [
@@ -161,9 +161,11 @@ def test_a_training_stops_when_it_is_told_to(digits: Data) -> None:
 
 def test_a_loss_that_is_not_a_number_is_a_failure_and_names_the_epoch(digits: Data, tmp_path: Path) -> None:
     wild = replace(SETTING, recipe=replace(SETTING.recipe, learning_rate=1e30))
-    with pytest.raises(EvaluationError, match="the loss became nan in epoch 1"):
+    with pytest.raises(EvaluationError, match="the loss became infinite or no number in epoch 1"):
         train(CELL, wild, digits, (0, 1))
-    assert evaluate(TrainEvaluator(TrainSpec((wild,))), Proposal(CELL), 0) == "the loss became nan in epoch 1"
+    assert evaluate(TrainEvaluator(TrainSpec((wild,))), Proposal(CELL), 0) == (
+        "the loss became infinite or no number in epoch 1"
+    )
 
 
 def test_a_repeat_that_diverges_leaves_the_others_alone(digits: Data) -> None:
@@ -176,6 +178,29 @@ def test_a_repeat_that_diverges_leaves_the_others_alone(digits: Data) -> None:
     metrics = training.outcome().metrics
     assert np.isnan(metrics[0]).all()
     assert np.isfinite(metrics[1]).all()
+
+
+def test_weights_that_break_in_the_last_step_are_a_failure_too(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(CELL, SETTING, digits, (0, 1), "cpu")
+    step = training._step
+
+    def breaking(done: int, *batch: torch.Tensor) -> torch.Tensor:
+        found = step(done, *batch)
+        if done == 1_000 // 32 - 1:
+            with torch.no_grad():
+                next(training.network.parameters())[0] = torch.inf
+        return found
+
+    monkeypatch.setattr(training, "_step", breaking)
+    loss, _ = training.run_epoch()
+    assert loss.isfinite().all()
+    assert training.progress.lost == (0,)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cuda:-1", ""])
+def test_a_device_that_is_not_there_is_one_line(device: str) -> None:
+    with pytest.raises(ArchsweepError, match="no device"):
+        check_device(device)
 
 
 def test_the_evaluator_goes_on_from_its_checkpoint_and_removes_it(tmp_path: Path) -> None:

@@ -117,6 +117,13 @@ def _mean_over_repeats(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.where(count, total, np.nan) / np.maximum(count, 1))
 
 
+def true_accuracies(table: Table) -> NDArray[np.float64]:
+    """Mean test accuracy at the largest budget of every cell of the catalogue, float64 (cells,), NaN where unknown."""
+    truth = np.full(CELLS, np.nan)
+    truth[table.cells] = _mean_over_repeats(table.metric("final_test_accuracy")[:, -1])
+    return truth
+
+
 def open_evaluator(path: str, objective: Objective) -> TableEvaluator:
     """The evaluator of a table file, also for pools that make it in another process; opened once a process."""
     try:

@@ -13,17 +13,18 @@ from workers.datasets import load
 from workers.live import LiveTraining
 from workers.recipe import Recipe
 from workers.train_source import TrainSpec
-from workers.trainer import Epoch, Outcome, train
+from workers.trainer import Epoch, Outcome, check_device, train
 
 
 class TrainEvaluator:
-    """An `Evaluator` that trains. Raises `DataError` if the images are missing or damaged.
+    """An `Evaluator` that trains. Raises `ArchsweepError` if the device or the images are missing.
 
     on_epoch: see `workers.trainer.train`.
     """
 
     def __init__(self, spec: TrainSpec, on_epoch: Callable[[Epoch], bool | None] | None = None) -> None:
         self.spec, self._on_epoch = spec, on_epoch
+        check_device(spec.device)
         self._data = load(spec.settings[0].data, spec.folder)
 
     def __call__(self, proposal: Proposal, seed: int) -> Result:
