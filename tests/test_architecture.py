@@ -29,6 +29,7 @@ ADAPTERS = {
     "click": {"orchestrator/cli.py", *COMMANDS},
     "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
     "scipy": {
+        "orchestrator/audit.py",
         "orchestrator/datasheet.py",
         "orchestrator/statistics.py",
         "searchers/evidence.py",
