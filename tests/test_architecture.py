@@ -28,14 +28,6 @@ ADAPTERS = {
     "google": {"nas/tfrecord.py"},
     "click": {"orchestrator/cli.py", *COMMANDS},
     "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
-    "scipy": {
-        "orchestrator/audit.py",
-        "orchestrator/datasheet.py",
-        "orchestrator/statistics.py",
-        "searchers/evidence.py",
-        "searchers/policies.py",
-        "surrogate/gaussian_process.py",
-    },
     "safetensors": {"workers/checkpoint.py"},
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
