@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -115,12 +116,16 @@ def mlflow(postgres: str, start: Start, until: Until, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def token(tmp_path: Path) -> dict[str, str]:
+def token(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment that lets a process talk to the cluster."""
     path = tmp_path / "token"
     path.write_text(secrets.token_hex(32))
     told: dict[str, str] = SERVICES["head"]["environment"]
-    return {key: value.replace("/run/secrets/ray", str(path)) for key, value in told.items() if key.startswith("RAY_")}
+    found = {key: value.replace("/run/secrets/ray", str(path)) for key, value in told.items() if key.startswith("RAY_")}
+    with TemporaryDirectory(
+        prefix="ray-", ignore_cleanup_errors=True
+    ) as folder:  # of its own, and short: sockets have their names in it
+        yield {**found, "RAY_TMPDIR": folder}
 
 
 @pytest.fixture
