@@ -1,7 +1,7 @@
 """The append-only record of a search, from which all its state is folded.
 
-A JSON object a line, see `orchestrator.lines`. The first line is the header: the
-format's version and what the search is. Then, in the order in which they happened:
+A JSON object a line, see `orchestrator.lines`. The first line is the header: the format's version, what the search is,
+and the results of another search that it starts from, if any. Then, in the order in which they happened:
 
 - ``{"ask": n, "at": seconds, "worker": w, "seed": s, "cell": {...}, ...}``: trial n, before it is dispatched;
 - ``{"tell": n, "started": seconds, "at": seconds, "result": {...}}``: its result, before the searcher hears of it;
@@ -14,7 +14,7 @@ was cut off is dropped on resume.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -54,11 +54,12 @@ class Journal:
         self._syncing: Future[None] | None = None
 
     @classmethod
-    def create(cls, path: Path, search: Mapping[str, Any]) -> Journal:
-        """A new journal of a search, described by JSON values."""
+    def create(cls, path: Path, search: Mapping[str, Any], earlier: Iterable[Trial] = ()) -> Journal:
+        """A new journal of a search, described by JSON values. earlier: told trials of others that it starts from."""
         journal = cls(path, 0)
+        known = [_earlier_record(trial) for trial in earlier]
         try:
-            journal._lines.append({"journal": VERSION, "search": search})
+            journal._lines.append({"journal": VERSION, "search": search} | ({"earlier": known} if known else {}))
             journal._lines.sync()
             sync_folder(path.parent)
         except BaseException:
@@ -111,8 +112,9 @@ class Journal:
 class Reading:
     """The events of a journal file, in order; iterate once, then ask for ``position``.
 
-    search: the header's description. position: where the whole lines end, once iterated. Raises `DataError`, naming
-    the line, on anything but a whole journal with at most its last line cut off.
+    search: the header's description. earlier: what the searcher is told before the first trial. position: where the
+    whole lines end, once iterated. Raises `DataError`, naming the line, on anything but a whole journal with at most
+    its last line cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -120,6 +122,7 @@ class Reading:
         self._reader = LineReader(path)
         self._lines = iter(self._reader)
         header = next(self._lines, None)
+        self.earlier: list[Trial] = []
         if header is None:
             self.search: dict[str, Any] | None = None  # killed before the header was written
             return
@@ -128,6 +131,8 @@ class Reading:
         self.search = header.get("search")
         if type(self.search) is not dict:
             raise DataError(f"{path} does not say which search it is of; begin in another folder")
+        records = header.get("earlier", [])
+        self.earlier = [_from_earlier(record, number - len(records)) for number, record in enumerate(records)]
 
     def __iter__(self) -> Iterator[Trial]:
         asked = 0
@@ -150,6 +155,28 @@ class Reading:
     def position(self) -> int:
         """Where the lines read so far end."""
         return self._reader.position
+
+
+def _earlier_record(trial: Trial) -> dict[str, Any]:
+    assert trial.result is not None
+    record = {"cell": trial.proposal.cell.to_json(), "objective": trial.result.objective}
+    more = {"epochs": trial.proposal.epochs, "training_seconds": trial.result.training_seconds}
+    return record | {key: value for key, value in more.items() if value is not None}
+
+
+def _from_earlier(record: Mapping[str, Any], number: int) -> Trial:
+    return earlier_trial(
+        number,
+        Cell.from_json(record["cell"]),
+        record.get("epochs"),
+        record["objective"],
+        record.get("training_seconds"),
+    )
+
+
+def earlier_trial(number: int, cell: Cell, epochs: int | None, objective: float, seconds: float | None = None) -> Trial:
+    """A told trial of another search. Its number is negative; where it came from there means nothing here."""
+    return Trial(number, Proposal(cell, epochs), 0, 0, 0.0).succeeded(Result(objective, seconds), 0.0, 0.0)
 
 
 def _to_record(trial: Trial) -> dict[str, Any]:

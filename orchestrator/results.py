@@ -16,6 +16,8 @@ from nas.files import replacing
 from nas.trial import Status, Trial
 from orchestrator.journal import RESULT_FIELDS
 
+RESULT, TRIALS = "result.json", "trajectory.parquet"
+"""Their files in a search's folder; where the first is, the search is finished."""
 ROWS_AT_ONCE = 65_536
 
 SCHEMA = pa.schema(
@@ -80,13 +82,15 @@ def measured_before(path: Path) -> Measured | None:
 class Summary:
     """The outcome of a search. Accuracies and regret are fractions; clock_seconds is the pool's clock.
 
-    utilisation, busy_seconds, queue_seconds, cost: see `Usage`; cost is None where the workers have no price.
-    From wall_seconds to binds see `Measured`: these alone differ between two runs on the simulated clock.
+    ignored: completions that came late or again, of trials that had finished. utilisation, busy_seconds, queue_seconds,
+    cost: see `Usage`; cost is None where the workers have no price. From wall_seconds to binds see `Measured`: these
+    alone differ between two runs on the simulated clock.
     """
 
     trials: int
     failed: int
     duplicates: int
+    ignored: int
     best_hash: str | None
     best_objective: float | None
     best_test_accuracy: float | None

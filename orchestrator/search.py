@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,30 +17,32 @@ from typing import Any
 from nas.errors import ArchsweepError, DataError
 from nas.files import replacing
 from nas.space import CellSpace
-from nas.table import Table
 from nas.trial import Status
 from orchestrator.config import Config, flat
+from orchestrator.curves import Curves
 from orchestrator.draw import save_pictures
 from orchestrator.journal import Journal, Reading
 from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
 from orchestrator.metrics import MetricsFile
-from orchestrator.results import Measured, Summary, measured_before, save_trials
+from orchestrator.results import RESULT, TRIALS, Measured, Summary, measured_before, save_trials
+from orchestrator.sources import filter_parameters, open_source
 from orchestrator.spans import parts_of, watched
 from orchestrator.state import Budget, State
 from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
 from orchestrator.usage import Usage
-from searchers.registry import make_searcher
+from orchestrator.warm_start import earlier
+from searchers.registry import make_filtered, make_searcher
 from workers.base import Pool
 from workers.cluster import Cluster
 from workers.generation import GenerationPool
 from workers.inline import InlinePool
 from workers.ledger import Ledger, LedgerPool
 from workers.simulated import SimulatedPool
-from workers.table import TableEvaluator, open_evaluator
+from workers.source import Seconds, Source
 
-CONFIG, JOURNAL, RESULT, TRIALS = "config.toml", "journal.jsonl", "result.json", "trajectory.parquet"
+CONFIG, JOURNAL = "config.toml", "journal.jsonl"
 INTERRUPTED_PATIENCE = 5.0
 """Seconds that tracking gets to log the rest of a search that was interrupted; a resumed search catches up."""
 LOCK = ".lock"
@@ -55,30 +57,32 @@ CLUSTER_STREAMS = 1 << 64
 class Search:
     """A search, checked and ready: everything that can be wrong with its input is found here, before DIR is touched.
 
-    Raises `ArchsweepError`.
+    pictures: whether it leaves any, which takes longer than a short search. Raises `ArchsweepError`.
     """
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
-        self.config, self.run_dir = config, run_dir
-        table = Table(config.table)
-        self._evaluator = TableEvaluator(table, config.objective)
-        timed = "final_training_time" in table.names
-        if not timed and (config.pool.kind == "simulated" or config.budget_seconds):
-            raise ArchsweepError(f"{table.path} has no training times; use --pool inline or ray, and --trials")
+    def __init__(self, config: Config, run_dir: Path, pictures: bool = True) -> None:
+        self.config, self.run_dir, self._pictures = config, run_dir, pictures
+        self.source = source = open_source(config, run_dir)
+        check_clock(config, source)
         if config.pool.kind == "ray" and config.pool.address is not None:
-            from workers.ray_pool import check_address  # Ray takes a second to import
+            from workers.ray_fleet import check_address  # Ray takes a second to import
 
             check_address(config.pool.address)
-        self.identity = config.identity(table.fingerprint)
-        self.space = CellSpace(None if len(table) == len(CellSpace()) else table.cells)
-        self.searcher = make_searcher(
-            config.searcher.name, self.space, config.searcher.parameters, self._evaluator.budgets
-        )
+        self._evaluator = None if config.pool.kind == "ray" else source.here()
+        self.identity = config.identity(source.identity)
+        self.space = CellSpace(source.cells)
+        self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters, source.budgets)
+        if config.filter is not None:
+            self.searcher = make_filtered(self.space, self.searcher, filter_parameters(config))
+        # Of a search that has begun, the journal knows.
+        warm_start = None if (run_dir / JOURNAL).exists() else config.warm_start
+        self._earlier = earlier(warm_start, self.space, self.identity) if warm_start else []
         self.budget = Budget(config.trial_limit, config.budget_seconds)
-        self.trajectory = Trajectory(self._evaluator.best)
+        self.trajectory = Trajectory(source.best)
         self.usage = Usage(config.pool.classes)
         self.state = State()
         self.measured: Measured | None = None
+        self.ignored = 0
         self.mlflow_run_id: str | None = None
         self.tracking_error: str | None = None
 
@@ -105,8 +109,13 @@ class Search:
             return
         metrics = MetricsFile(self.run_dir, self.trajectory, self.usage, self._described())
         tracker = Tracker(self.run_dir, self.config.tracking.uri or default_uri(self.run_dir.absolute().parent))
+        curves = self.source.curves
         try:
-            yield [metrics]
+            if curves is None:
+                yield [metrics]
+            else:
+                with Curves(curves, self.state, metrics.curve) as watching:
+                    yield [metrics, watching]
             artifacts = self._save_artifacts()
         except BaseException:
             metrics.end("KILLED")
@@ -120,6 +129,8 @@ class Search:
         """Replays, then searches on."""
         ledger = Ledger() if self.config.duplicates == "reuse" else None
         generation_ends = False
+        for trial in reading.earlier:
+            self.searcher.tell(trial)
         for trial in reading:
             if trial.worker >= self.config.pool.workers:
                 raise DataError(f"{self.run_dir / JOURNAL} has trial {trial.number} on worker {trial.worker}")
@@ -137,14 +148,12 @@ class Search:
         with (
             closing(self._journal(reading.position)) as journal,
             closing(self._pool(ledger, generation_ends)) as pool,
-            watched(
-                parts_of(
-                    self.searcher, pool, None if self.config.pool.kind == "ray" else self._evaluator, journal, observers
-                )
-            ) as spans,
+            watched(parts_of(self.searcher, pool, self._evaluator, journal, observers)) as spans,
         ):
             began = time.monotonic()
-            run(self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers)
+            self.ignored = run(
+                self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers
+            )
             seconds = time.monotonic() - began
         new = self.state.finished - replayed
         before = None if new else measured_before(self.run_dir / RESULT)
@@ -162,14 +171,15 @@ class Search:
         with replacing(self.run_dir / CONFIG) as temporary:
             temporary.write_text(self.config.to_toml(), encoding="utf-8")
         if described is None:
-            Journal.create(path, self.identity).close()
+            Journal.create(path, self.identity, earlier=self._earlier).close()
         return Reading(path)
 
     def _refuse_another(self, described: Mapping[str, Any]) -> None:
         for key in {**described, **self.identity}:
             there, here = described.get(key), self.identity.get(key)
             if there != here:
-                what = "its table has other values" if key == "table" else f"it has {key} = {there!r}, not {here!r}"
+                tables = key == "table" and there and here
+                what = "its table has other values" if tables else f"it has {key} = {there!r}, not {here!r}"
                 raise ArchsweepError(
                     f"{self.run_dir} holds another search: {what}; choose another --out, or drop the change"
                 )
@@ -187,21 +197,24 @@ class Search:
         """
         config, now = self.config.pool, self.state.clock
         pool: Pool
-        match config.kind:
-            case "simulated":
-                seed = self.config.seed
-                cluster = Cluster(config.classes, seed, Streams(seed + CLUSTER_STREAMS), self._evaluator.epochs)
-                pool = SimulatedPool(self._evaluator, cluster, now)
-            case "inline":
-                pool = InlinePool(self._evaluator, now)
-            case "ray":
-                from workers.ray_pool import RayPool  # Ray takes a second to import
+        if self._evaluator is None:
+            from workers.ray_fleet import HostSpec  # Ray takes a second to import
+            from workers.ray_pool import RayPool
 
-                make = partial(open_evaluator, str(self.config.table), self.config.objective)
-                pool = RayPool(make, config.workers, config.address, now, config.retries)
+            hosts = HostSpec(memory=config.memory_bytes, seconds=config.trial_seconds)
+            if self.source.alone:
+                hosts = replace(hosts, trials=1, cpus=config.cpus, gpus=config.gpus)
+            make = self.source.elsewhere
+            pool = RayPool(make, config.workers, config.address, now, config.retries, hosts, config.patience_seconds)
+        elif config.kind == "simulated":
+            seed = self.config.seed
+            cluster = Cluster(config.classes, seed, Streams(seed + CLUSTER_STREAMS), self.source.budgets[-1])
+            pool = SimulatedPool(self._evaluator, cluster, now)
+        else:
+            pool = InlinePool(self._evaluator, now)
         if config.dispatch == "generation":
             pool = GenerationPool(pool, generation_ends and bool(self.state.pending))
-        return pool if ledger is None else LedgerPool(pool, ledger)
+        return pool if ledger is None else LedgerPool(pool, ledger, config.workers)
 
     def _described(self) -> dict[str, Any]:
         """What tracking calls this search: tags to filter by, parameters to compare."""
@@ -212,8 +225,8 @@ class Search:
             "params": flat(config.model_dump(mode="json", exclude={"tracking"})),
             "tags": {
                 "archsweep.searcher": config.searcher.name,
-                "archsweep.evaluator": "table",
-                "archsweep.table": config.table.name,
+                "archsweep.evaluator": config.evaluator.kind,
+                **self.source.tags,
                 "archsweep.pool": config.pool.kind,
                 "archsweep.seed": str(config.seed),
                 "archsweep.run_dir": str(self.run_dir.absolute()),
@@ -225,11 +238,8 @@ class Search:
         """Makes the files that are for people from the journal."""
         trials = self.run_dir / TRIALS
         save_trials(Reading(self.run_dir / JOURNAL), trials)
-        return [
-            self.run_dir / CONFIG,
-            trials,
-            *save_pictures(self.run_dir, self.trajectory.points, self.state.finished),
-        ]
+        pictures = save_pictures(self.run_dir, self.trajectory.points, self.state.finished) if self._pictures else []
+        return [self.run_dir / CONFIG, trials, *pictures]
 
     def _summarise(self, measured: Measured) -> Summary:
         state, best = self.state, self.trajectory.incumbent
@@ -237,6 +247,7 @@ class Search:
             trials=state.finished,
             failed=state.failed,
             duplicates=state.duplicates,
+            ignored=self.ignored,
             best_hash=best.cell.module_hash if best else None,
             best_objective=best.objective if best else None,
             best_test_accuracy=best.test_accuracy if best else None,
@@ -256,6 +267,14 @@ class Search:
         with replacing(self.run_dir / RESULT) as temporary:
             temporary.write_text(summary.to_json() + "\n", encoding="utf-8")
         return summary
+
+
+def check_clock(config: Config, source: Source) -> None:
+    """Raises `ArchsweepError` if the pool or the budget needs training seconds that the evaluator does not have."""
+    if source.seconds is Seconds.UNKNOWN and (config.pool.kind == "simulated" or config.budget_seconds):
+        raise ArchsweepError(f"{config.label} has no training times; use --pool inline or ray, and --trials")
+    if source.seconds is Seconds.MEASURED and config.pool.kind == "simulated":
+        raise ArchsweepError(f"--evaluator {config.evaluator.kind} takes real time; use --pool inline or ray")
 
 
 def refuse_other_files(run_dir: Path) -> None:

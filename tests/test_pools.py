@@ -32,7 +32,7 @@ POOLS: dict[str, Callable[[], Pool]] = {
     "inline": lambda: InlinePool(Evaluator()),
     "ray": lambda: RayPool(Evaluator, workers=3),
     "generation": lambda: GenerationPool(SimulatedPool(Evaluator(), steady([1.0, 2.0, 0.5]))),
-    "ledger": lambda: LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 2.0, 0.5])), Ledger()),
+    "ledger": lambda: LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 2.0, 0.5])), Ledger(), 3),
 }
 
 
@@ -139,7 +139,7 @@ def test_speeds_are_seeded_and_positive() -> None:
 
 
 def test_the_ledger_answers_isomorphic_cells_at_no_cost_and_before_anything_else() -> None:
-    pool = LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 1.0])), Ledger())
+    pool = LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 1.0])), Ledger(), 3)
     pool.submit(trial(0, 7, pool, cell=3))
     assert pool.wait()[0].finished == 7.0
     pool.submit(trial(1, 50, pool, cell=4))
@@ -151,8 +151,56 @@ def test_the_ledger_answers_isomorphic_cells_at_no_cost_and_before_anything_else
     assert pool.idle() is not None
 
 
+def test_proposals_isomorphic_to_one_in_flight_share_its_result_and_take_no_slot() -> None:
+    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger(), 2)
+    for number, (seed, cell) in enumerate([(7, 3), (50, 3), (9, 4)]):
+        pool.submit(trial(number, seed, pool, cell))
+    first, twin = pool.wait()
+    assert (first.number, twin.number, first.finished, twin.finished) == (0, 1, 7.0, 7.0)
+    assert twin.result == Result(0.9, 0.0, source="ledger")
+    assert [t.number for t in pool.wait()] == [2]
+
+
+def test_proposals_isomorphic_to_one_in_flight_share_its_failure_and_later_ones_do_not() -> None:
+    ledger = Ledger()
+    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), ledger, 2)
+    for number, (seed, cell) in enumerate([(13, 3), (5, 3)]):
+        pool.submit(trial(number, seed, pool, cell))
+    assert [(t.number, t.failure) for t in pool.wait()] == [(0, "thirteen"), (1, "thirteen")]
+    pool.submit(trial(2, 5, pool, 3))
+    (again,) = pool.wait()
+    assert again.result == Result(0.9, 5.0)
+
+
+def test_no_more_proposals_wait_for_others_than_were_allowed() -> None:
+    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger(), 2)
+    for number in range(3):
+        assert pool.idle() == (1 if number else 0)
+        pool.submit(trial(number, 7, pool, 3))
+    assert pool.idle() is None
+    assert len(pool.wait()) == 3
+    assert pool.idle() == 0
+
+
+@pytest.mark.parametrize("seed", [7, 13], ids=["result", "failure"])
+def test_a_twin_has_the_same_answer_whether_the_first_was_told_before_a_resume_or_after(seed: int) -> None:
+    before = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger(), 2)
+    asked = []
+    for number in range(2):
+        asked.append(trial(number, seed, before, 3))
+        before.submit(asked[-1])
+    first, twin = before.wait()
+    ledger = Ledger()
+    for one in asked:
+        ledger.ask(one)
+    ledger.learn(first)
+    resumed = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0], now=first.finished or 0), ledger, 2)
+    resumed.submit(asked[1])
+    assert resumed.wait() == [twin]
+
+
 def test_the_ledger_does_not_answer_for_other_epochs_or_failures() -> None:
-    pool = LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 1.0])), Ledger())
+    pool = LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 1.0])), Ledger(), 3)
     cell = Cell.numbered(3)
     for number, (epochs, seed) in enumerate([(4, 13), (4, 2), (12, 2)]):
         pool.submit(Trial(number, Proposal(cell, epochs), seed, pool.idle() or 0, pool.now))

@@ -44,13 +44,17 @@ class Pool(Protocol):
         ...
 
 
+class Fault(str):
+    """The reason of a failure that may be the worker's, so that another one may succeed."""
+
+
 def evaluate(evaluator: Evaluator, proposal: Proposal, seed: int) -> Result | str:
     """The result, or the reason why there is none. An objective that is not a number is no result."""
     try:
         result = evaluator(proposal, seed)
     except EvaluationError as error:
         return str(error)
-    return result if math.isfinite(result.objective) else f"the objective is {result.objective}"
+    return result if math.isfinite(result.objective) else Fault(f"the objective is {result.objective}")
 
 
 def finish(trial: Trial, outcome: Result | str, started: float, finished: float) -> Trial:
