@@ -28,6 +28,7 @@ from orchestrator.loop import Streams, run
 from orchestrator.state import Budget, State
 from orchestrator.trajectory import Trajectory
 from searchers.registry import make_searcher
+from workers.cluster import steady
 from workers.simulated import SimulatedPool
 from workers.table import Objective, TableEvaluator
 
@@ -74,7 +75,7 @@ def search(table: Path, arm: str, seed: int) -> Found:
 
     run(
         make_searcher(name, CellSpace(evaluate.table.cells), parameters, evaluate.budgets),
-        SimulatedPool(evaluate, [1.0] * WORKERS),
+        SimulatedPool(evaluate, steady([1.0] * WORKERS)),
         NoJournal(),
         Budget(seconds=SECONDS),
         state,

@@ -30,6 +30,7 @@ from orchestrator.loop import Streams, run
 from orchestrator.state import Budget, State
 from searchers.registry import make_filtered, make_searcher
 from surrogate.named import make_surrogate
+from workers.cluster import steady
 from workers.simulated import SimulatedPool
 from workers.table import Objective, TableEvaluator
 
@@ -70,7 +71,7 @@ def search(path: Path, label: str, seed: int) -> dict[str, list[float]]:
     if filtered is not None:
         searcher = make_filtered(space, searcher, filtered)
     told: list[Trial] = []
-    pool = SimulatedPool(evaluator(path), [1.0] * WORKERS)
+    pool = SimulatedPool(evaluator(path), steady([1.0] * WORKERS))
     observers = [lambda trial, _: told.append(trial)]
     run(searcher, pool, Unjournalled(), Budget(MARKS[-1]), State(), Streams(seed), observers)  # type: ignore[arg-type]
     found: dict[str, list[float]] = {way: [] for way in (*WAYS, "seen", "hours")}

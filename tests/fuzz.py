@@ -202,8 +202,10 @@ def forged(target: str, content: bytes, rng: Generator) -> bytes:
                 lines.insert(int(rng.integers(len(lines))), lines[at])
             return b"".join(b'%b,"crc":"%08x"}\n' % (line, zlib.crc32(line)) for line in lines)
         case "table":
-            start, end = content.index(b'{"version"'), content.index(b"}", content.index(b'{"version"')) + 1
-            about = text(changed(json.loads(content[start:end]), rng))[: end - start].ljust(end - start)
+            start = content.index(b'{"version"')
+            known, size = json.JSONDecoder().raw_decode(content[start:].decode("latin-1"))
+            end = start + size
+            about = text(changed(known, rng))[:size].ljust(size)
             return content[:start] + about + content[end:]
         case "cell":
             return text(changed(json.loads(content), rng))

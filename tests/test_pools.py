@@ -152,7 +152,7 @@ def test_the_ledger_answers_isomorphic_cells_at_no_cost_and_before_anything_else
 
 
 def test_proposals_isomorphic_to_one_in_flight_share_its_result_and_take_no_slot() -> None:
-    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger(), 2)
+    pool = LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 1.0])), Ledger(), 2)
     for number, (seed, cell) in enumerate([(7, 3), (50, 3), (9, 4)]):
         pool.submit(trial(number, seed, pool, cell))
     first, twin = pool.wait()
@@ -163,7 +163,7 @@ def test_proposals_isomorphic_to_one_in_flight_share_its_result_and_take_no_slot
 
 def test_proposals_isomorphic_to_one_in_flight_share_its_failure_and_later_ones_do_not() -> None:
     ledger = Ledger()
-    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), ledger, 2)
+    pool = LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 1.0])), ledger, 2)
     for number, (seed, cell) in enumerate([(13, 3), (5, 3)]):
         pool.submit(trial(number, seed, pool, cell))
     assert [(t.number, t.failure) for t in pool.wait()] == [(0, "thirteen"), (1, "thirteen")]
@@ -173,7 +173,7 @@ def test_proposals_isomorphic_to_one_in_flight_share_its_failure_and_later_ones_
 
 
 def test_no_more_proposals_wait_for_others_than_were_allowed() -> None:
-    pool = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger(), 2)
+    pool = LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 1.0])), Ledger(), 2)
     for number in range(3):
         assert pool.idle() == (1 if number else 0)
         pool.submit(trial(number, 7, pool, 3))
@@ -184,7 +184,7 @@ def test_no_more_proposals_wait_for_others_than_were_allowed() -> None:
 
 @pytest.mark.parametrize("seed", [7, 13], ids=["result", "failure"])
 def test_a_twin_has_the_same_answer_whether_the_first_was_told_before_a_resume_or_after(seed: int) -> None:
-    before = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0]), Ledger(), 2)
+    before = LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 1.0])), Ledger(), 2)
     asked = []
     for number in range(2):
         asked.append(trial(number, seed, before, 3))
@@ -194,7 +194,7 @@ def test_a_twin_has_the_same_answer_whether_the_first_was_told_before_a_resume_o
     for one in asked:
         ledger.ask(one)
     ledger.learn(first)
-    resumed = LedgerPool(SimulatedPool(Evaluator(), [1.0, 1.0], now=first.finished or 0), ledger, 2)
+    resumed = LedgerPool(SimulatedPool(Evaluator(), steady([1.0, 1.0]), now=first.finished or 0), ledger, 2)
     resumed.submit(asked[1])
     assert resumed.wait() == [twin]
 
