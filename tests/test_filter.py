@@ -242,9 +242,9 @@ def test_a_surrogate_is_searched_in_the_tables_place(curves_table: Path, tmp_pat
 
 
 def test_the_command_line_filters_and_audits(archsweep: Run, curves_table: Path, tmp_path: Path) -> None:
-    flags = ("--table", curves_table, "--filter", "top", "--trials", 60, "--no-track", "--out", tmp_path / "run")
+    flags = ("--table", curves_table, "--searcher", "random", "--filter", "top", "--trials", 40, "--no-track")
     chosen = [f"--filter-parameter={key}={value}" for key, value in FILTER.items() if key != "policy"]
-    done = archsweep("search", *flags, *chosen)
+    done = archsweep("search", *flags, *chosen, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     audited = archsweep("audit", tmp_path / "run", "--json")
     assert json.loads(audited.stdout)["filter"]["rejected"] > 0
