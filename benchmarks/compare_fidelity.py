@@ -5,8 +5,8 @@
 The space is the 20,001 cells that curves20k.parquet has at 4, 12, 36 and 108 epochs. A searcher observes validation
 accuracy; regret is of the mean test accuracy after 108 epochs of the incumbent, the best observed at the largest number
 of epochs that any trial has had. Eight workers on the simulated clock, a million training seconds, about 520 trainings
-of 108 epochs; every trial is paid, as published, also one that repeats an earlier one. Runs that are in the file of
-results already are not done again.
+of 108 epochs; every trial is paid, as published, also one that repeats an earlier one. Runs that the file of
+results has already are not done again.
 """
 
 from __future__ import annotations

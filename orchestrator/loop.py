@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.random import Generator, Philox
@@ -25,8 +25,12 @@ def run(
     state: State,
     streams: Streams,
     observers: Sequence[Observer] = (),
-) -> None:
-    """Searches until the budget is spent. ``state`` is what the journal holds already."""
+) -> int:
+    """Searches until the budget is spent. ``state`` is what the journal holds already.
+
+    Returns how many completions were ignored, since their trials had finished.
+    """
+    ignored = 0
     for trial in list(state.pending.values()):
         pool.submit(trial)
     while not budget.spent(state):
@@ -36,12 +40,15 @@ def run(
             state.fold(trial)
             pool.submit(trial)
         journal.commit()
-        finished = pool.wait()
+        completed = pool.wait()
+        finished = first_completions(completed, state)
+        ignored += len(completed) - len(finished)
         for trial in finished:
             journal.append(trial)
         journal.commit()
         for trial in finished:
             finish(trial, searcher, state, observers)
+    return ignored
 
 
 def next_trial(searcher: Searcher, state: State, streams: Streams, slot: int, now: float) -> Trial:
@@ -50,6 +57,15 @@ def next_trial(searcher: Searcher, state: State, streams: Streams, slot: int, no
     seed = int(rng.bit_generator.random_raw()) >> 32
     proposal = searcher.ask(state.proposals.values(), rng)
     return Trial(state.asked, proposal, seed, slot, now)
+
+
+def first_completions(completed: Iterable[Trial], state: State) -> list[Trial]:
+    """The completions of pending trials, the first of each: nothing is told twice, whatever a pool says."""
+    first: dict[int, Trial] = {}
+    for trial in completed:
+        if trial.number in state.pending:
+            first.setdefault(trial.number, trial)
+    return list(first.values())
 
 
 def finish(trial: Trial, searcher: Searcher, state: State, observers: Sequence[Observer]) -> None:

@@ -24,6 +24,7 @@ from optuna.samplers import BaseGASampler, BaseSampler, BruteForceSampler, CmaEs
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.cell import Cell
 from nas.errors import InvalidCellError
 from nas.space import CellSpace, Encoding
 from nas.trial import Proposal, Trial
@@ -136,6 +137,11 @@ class OptunaSearch:
         frozen.state, frozen.values = state, None if values is None else list(values)
         if self._advances and state is TrialState.COMPLETE:
             self._advance(frozen)
+
+    def reject(self, cells: Collection[Cell]) -> None:
+        """A filter's rejections are pruned trials: what the sampler hears of them is that they were not worth it."""
+        for cell in cells:
+            self._add(Proposal(cell), TrialState.PRUNED)
 
     def _add(self, proposal: Proposal, state: TrialState) -> FrozenTrial:
         """Puts a proposal into the study, and before it the invalid vectors that led to it."""

@@ -163,12 +163,13 @@ def test_an_ensemble_predicts_what_it_can_and_says_where_it_is_sure(model: Model
     accuracies = np.array([0.9 + 0.05 * smooth(Cell.numbered(int(cell))) for cell in cells])
     ensemble = Ensemble(model, 3)
     ensemble.fit(cells[:200], accuracies[:200], seed=1)
-    mean, std = ensemble.predict(cells[200:])
-    assert np.corrcoef(mean, accuracies[200:])[0, 1] > 0.7
-    assert (std >= 0).all()
+    predicted = ensemble.predict(cells[200:])
+    assert np.corrcoef(predicted.mean, accuracies[200:])[0, 1] > 0.7
+    assert (predicted.low <= predicted.mean).all()
+    assert (predicted.mean <= predicted.high).all()
     again = Ensemble(model, 3)
     again.fit(cells[:200], accuracies[:200], seed=1)
-    assert (again.predict(cells[200:])[0] == mean).all()
+    assert (again.predict(cells[200:]).mean == predicted.mean).all()
 
 
 def test_fronts_are_what_domination_says() -> None:

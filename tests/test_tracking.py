@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -84,6 +87,17 @@ def server(tmp_path_factory: pytest.TempPathFactory, until: Until) -> Iterator[S
     running = Server(tmp_path_factory.mktemp("server"), until)
     yield running
     running.kill()
+
+
+def connects(port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    return False
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def answers(url: str) -> bool:
@@ -269,6 +283,45 @@ def test_a_server_that_is_killed_and_restarted_has_the_whole_history(
     assert not (run_dir / "tracking.log").exists()
     assert "secret" not in out
     assert not [path for path in files_of(tmp_path / "runs") if b"secret" in path.read_bytes()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("kills", [3, 50])
+def test_kills_of_the_driver_on_ray_and_of_the_server_leave_the_whole_history(
+    kills: int, archsweep: Run, start: Start, until: Until, server: Server, curves_table: Path, run_dir: Path
+) -> None:
+    port = free_port()
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="r") as folder:  # sockets have short names
+        head = ("start", "--head", "--block", "--num-cpus", 2, "--port", port, "--include-dashboard", "false")
+        start(*head, "--temp-dir", folder, program=[str(Path(sys.executable).with_name("ray"))])
+        until(lambda: connects(port))
+        flags = ("search", "--table", curves_table, "--trials", 12_000, "--searcher", "random", "--out", run_dir)
+        flags += ("--pool", "ray", "--address", f"127.0.0.1:{port}", "--workers", 1)
+        journal, rng = run_dir / "journal.jsonl", np.random.default_rng(5)
+        for kill in range(kills):
+            if kill % 10 == 1:
+                server.kill()
+            if kill % 10 == 4:
+                server.start()
+            driver = start(*flags, env=server.environment)
+            target = size(journal) + int(rng.uniform(2e3, 4e4))
+            until(lambda target=target, driver=driver: size(journal) > target or driver.poll() is not None)
+            assert driver.poll() is None, driver.communicate()
+            time.sleep(float(rng.uniform(0, 0.2)))
+            driver.kill()
+            driver.wait()
+        if not answers(f"{server.client_uri}/health"):
+            server.start()
+        last = archsweep(*flags, "--json", env=server.environment)
+        assert last.returncode == 0, last.stderr
+    assert json.loads(last.stdout)["trials"] == 12_000
+    assert archsweep("track", run_dir, env=server.environment).returncode == 0  # had it not caught up in a minute
+    proof = archsweep("verify", run_dir, "--mlflow", "--json", env=server.environment)
+    assert proof.returncode == 0, proof.stderr
+    assert json.loads(proof.stdout)["agree"][-1] == "MLflow"
+    client = MlflowClient(server.client_uri)
+    assert logged(client, only_run(client, run_dir)) == expected(run_dir)
 
 
 def test_the_ui_shows_what_is_tracked(

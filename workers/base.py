@@ -34,12 +34,18 @@ class Pool(Protocol):
         ...
 
     def wait(self) -> list[Trial]:
-        """At least one finished trial, in the order in which they finished; failures are values."""
+        """Finished trials, in the order in which they finished; failures are values. Waits for at least one, unless
+        slots become idle without: workers that joined.
+        """
         ...
 
     def close(self) -> None:
         """Gives back what the pool holds; safe to call twice."""
         ...
+
+
+class Fault(str):
+    """The reason of a failure that may be the worker's, so that another one may succeed."""
 
 
 def evaluate(evaluator: Evaluator, proposal: Proposal, seed: int) -> Result | str:
@@ -48,7 +54,7 @@ def evaluate(evaluator: Evaluator, proposal: Proposal, seed: int) -> Result | st
         result = evaluator(proposal, seed)
     except EvaluationError as error:
         return str(error)
-    return result if math.isfinite(result.objective) else f"the objective is {result.objective}"
+    return result if math.isfinite(result.objective) else Fault(f"the objective is {result.objective}")
 
 
 def finish(trial: Trial, outcome: Result | str, started: float, finished: float) -> Trial:

@@ -1,23 +1,31 @@
-"""Answers isomorphic proposals from what is known already."""
+"""Answers isomorphic proposals from what is known already, or soon will be."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from nas.trial import Result, Trial
+from nas.trial import Trial
 from workers.base import Pool
+
+Key = tuple[int, int | None]
+"""A unique cell and the epochs it is trained for."""
+
+
+def key_of(trial: Trial) -> Key:
+    return trial.proposal.cell.key, trial.proposal.epochs
 
 
 class Ledger:
-    """The first result of every (unique cell, epochs): a fold of the trials, in the order in which they were asked and
+    """What came of every (unique cell, epochs): a fold of the trials, in the order in which they were asked and
     finished.
 
-    It answers only what was asked after that result was there. A trial that was in flight by then is evaluated, also
-    when a resumed search submits it once more.
+    A result answers every isomorphic trial, those that were in flight with it and those asked later. A failure answers
+    only the former: whoever asks later may try again. So a resumed search, which submits the ones in flight once more,
+    gives them the answers that they would have got.
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int | None], tuple[int, Result]] = {}
+        self._known: dict[Key, tuple[int, Trial]] = {}
         self._asked = 0
 
     def ask(self, trial: Trial) -> None:
@@ -25,48 +33,70 @@ class Ledger:
         self._asked = max(self._asked, trial.number + 1)
 
     def learn(self, trial: Trial) -> None:
-        """Remembers a finished trial's result, unless there is an earlier one."""
-        if trial.result is not None:
-            self._known.setdefault((trial.proposal.cell.key, trial.proposal.epochs), (self._asked, trial.result))
+        """Remembers a finished trial's outcome; of two results the first, and a result rather than a failure."""
+        _, known = self._known.get(key_of(trial), (0, None))
+        if known is None or known.result is None:
+            self._known[key_of(trial)] = self._asked, trial
 
-    def answer(self, trial: Trial) -> Result | None:
-        """What an isomorphic trial had got when this one was asked, now at no cost; None if there was none."""
-        since, known = self._known.get((trial.proposal.cell.key, trial.proposal.epochs), (0, None))
-        return replace(known, training_seconds=0.0, source="ledger") if known and trial.number >= since else None
+    def answer(self, trial: Trial) -> Trial | None:
+        """The trial with the outcome that is known, at no cost, as of when both were there; None if there is none."""
+        asked, known = self._known.get(key_of(trial), (0, None))
+        if known is None or (known.result is None and trial.number >= asked):
+            return None
+        return repeated(trial, known)
+
+
+def repeated(trial: Trial, known: Trial) -> Trial:
+    """A trial with the outcome of an isomorphic one that has finished, at no cost."""
+    assert known.finished is not None
+    at = max(trial.asked, known.finished)
+    if known.result is None:
+        return trial.failed(known.failure or "", at, at)
+    return trial.succeeded(replace(known.result, training_seconds=0.0, source="ledger"), at, at)
 
 
 class LedgerPool:
-    """A pool around another: a cell that was answered at these epochs before is answered again from the ledger.
+    """A pool around another: a cell is evaluated once at the same epochs, and its result is everybody's.
 
-    While such an answer waits to be told, no further trial is taken, so that the searcher hears of it first.
+    A proposal isomorphic to one in flight waits for that one's outcome without taking a slot; at most ``waiting`` do.
+    While an answer waits to be told, no further trial is taken, so that the searcher hears of it first.
     """
 
-    def __init__(self, inner: Pool, ledger: Ledger) -> None:
-        self._inner, self._ledger = inner, ledger
+    def __init__(self, inner: Pool, ledger: Ledger, waiting: int) -> None:
+        self._inner, self._ledger, self._most = inner, ledger, waiting
         self._answered: list[Trial] = []
+        self._twins: dict[Key, list[Trial]] = {}
+        self._waiting = 0
 
     @property
     def now(self) -> float:
         return self._inner.now
 
     def idle(self) -> int | None:
-        return None if self._answered else self._inner.idle()
+        return None if self._answered or self._waiting >= self._most else self._inner.idle()
 
     def submit(self, trial: Trial) -> None:
         self._ledger.ask(trial)
         known = self._ledger.answer(trial)
-        if known is None:
-            self._inner.submit(trial)
+        if known is not None:
+            self._answered.append(known)
+        elif (twins := self._twins.get(key_of(trial))) is not None:
+            twins.append(trial)
+            self._waiting += 1
         else:
-            self._answered.append(trial.succeeded(known, self.now, self.now))
+            self._twins[key_of(trial)] = []
+            self._inner.submit(trial)
 
     def wait(self) -> list[Trial]:
         if self._answered:
             answered, self._answered = self._answered, []
             return answered
-        finished = self._inner.wait()
-        for trial in finished:
+        finished = []
+        for trial in self._inner.wait():
             self._ledger.learn(trial)
+            twins = self._twins.pop(key_of(trial), [])
+            self._waiting -= len(twins)
+            finished += [trial, *(repeated(twin, trial) for twin in twins)]
         return finished
 
     def close(self) -> None:

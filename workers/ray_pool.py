@@ -1,69 +1,54 @@
-"""Evaluates on a Ray cluster: one evaluator actor a node, trials travelling in batches."""
+"""Evaluates on a Ray cluster, whatever becomes of its workers."""
 
 from __future__ import annotations
 
-import logging
-import signal
-import socket
-import threading
 import time
 from bisect import insort
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nas.errors import ArchsweepError
-from nas.trial import Proposal, Result, Trial
-from workers.base import Evaluator, evaluate, finish
+from nas.trial import Result, Trial
+from workers.base import Evaluator, Fault, finish
+from workers.ray_fleet import Fleet, Handle, HostSpec, first_line
 
-Batch = list[tuple[Proposal, int]]
 BATCHES_IN_FLIGHT = 2
 """Batches that a node's share of the slots is split into, so that the driver works while the node does."""
-CONNECT_SECONDS = 5.0
-
-
-class Host:
-    """An actor that holds one evaluator, for a table the node's one memory map of it."""
-
-    def __init__(self, make_evaluator: Callable[[], Evaluator]) -> None:
-        self._evaluator = make_evaluator()
-
-    def ready(self) -> None:
-        """Returns once the evaluator is there."""
-
-    def evaluate(self, batch: Batch) -> list[Result | str]:
-        """The outcome of every proposal with its seed, in order."""
-        return [evaluate(self._evaluator, proposal, seed) for proposal, seed in batch]
 
 
 @dataclass(eq=False)
-class Node:
-    """A host and how many trials it has."""
+class Flight:
+    """A batch on its way: where to, since when, until when, and what it carries. Seconds are the pool's."""
 
-    actor: Any
-    name: str
-    load: int = 0
+    host: Handle
+    started: float
+    deadline: float
+    trials: list[Trial]
 
 
 @dataclass
-class Flight:
-    """A batch on its way: where to, since when, and what it carries."""
+class Past:
+    """What befell a trial: how many faults that are its own, the host of the last, whether it must travel alone."""
 
-    node: Node
-    started: float
-    trials: list[Trial] = field(default_factory=list)
+    faults: int = 0
+    host: Handle | None = None
+    alone: bool = False
 
 
 class RayPool:
     """Slots on a cluster. The clock is the wall's, from ``now`` on.
 
     make_evaluator: called in every host, so it must be picklable by reference. address: of a running cluster, "auto" to
-    find it, or None to start Ray here. retries: how often a trial whose host died is sent to another before it fails.
-    Raises `ArchsweepError` if the cluster cannot be reached or a node cannot make the evaluator.
+    find it, or None to start Ray here. retries: how often a trial that met a fault (its worker died or overran its
+    time, the evaluator raised) is sent again, to another host if there is one, before it fails. hosts: what evaluates.
+    patience: see `Fleet`, also for errors.
+
+    A trial is at any time in the queue or in one flight, so it comes back once. A host may die with many trials of
+    which one is to blame: then each is sent again, alone on its host, and only a fault that befalls it there counts.
+    Nor does one on a node that had been announced to leave.
     """
 
     def __init__(
@@ -73,149 +58,139 @@ class RayPool:
         address: str | None = None,
         now: float = 0.0,
         retries: int = 3,
+        hosts: HostSpec = HostSpec(),  # noqa: B008  # it is frozen
+        patience: float = 300.0,
     ) -> None:
-        self._make_evaluator, self._retries = make_evaluator, retries
+        self._workers, self._retries, self._spec = workers, retries, hosts
         self._idle = list(range(workers))
+        self._carried = 0
         self._queue: list[Trial] = []
         self._flights: dict[Any, Flight] = {}
-        self._deaths: dict[int, int] = {}
-        self._owns_ray = _connect(address)
-        self._nodes: list[Node] = []
-        try:
-            self._start_hosts()
-        except BaseException:
-            self.close()
-            raise
+        self._past: dict[int, Past] = {}
+        self._fleet = Fleet(make_evaluator, workers, address, hosts, patience)
         self._zero = time.monotonic() - now  # the cluster's own start does not count
-        self._batch = max(1, -(-workers // (BATCHES_IN_FLIGHT * len(self._nodes))))
 
     @property
     def now(self) -> float:
         return time.monotonic() - self._zero
 
     def idle(self) -> int | None:
-        return self._idle[0] if self._idle else None
+        """A free slot that has a worker: where each host has its share of the slots, those of lost hosts are lost."""
+        share = self._spec.trials
+        if not self._idle or (share and self._carried >= share * len(self._fleet.usable)):
+            return None
+        return self._idle[0]
 
     def submit(self, trial: Trial) -> None:
         if trial.worker in self._idle:  # not so for trials of a search that is resumed with fewer slots
             self._idle.remove(trial.worker)
+        self._carried += 1
         self._queue.append(trial)
 
     def wait(self) -> list[Trial]:
         finished: list[Trial] = []
-        while not finished:
+        joined = False
+        while not finished and not (joined and self.idle() is not None):
             self._dispatch()
-            flights = list(self._flights)
-            done, rest = ray.wait(flights)
-            done += ray.wait(rest, num_returns=len(rest), timeout=0)[0] if rest else []
-            for reference in done:
+            landed, joined = self._fleet.wait(list(self._flights))
+            for reference in landed:
                 finished += self._land(reference, self._flights.pop(reference))
+            if self._spec.seconds is not None:
+                self._stop_late()
         for trial in finished:
+            self._past.pop(trial.number, None)
             insort(self._idle, trial.worker)
+        self._carried -= len(finished)
         return finished
 
     def close(self) -> None:
-        for node in self._nodes:
-            ray.kill(node.actor)
-        self._nodes = []
-        if self._owns_ray:
-            ray.shutdown()
-            self._owns_ray = False
+        self._fleet.close()
 
     def _dispatch(self) -> None:
-        """Sends what is queued, in batches, each to the node with the least to do."""
-        for first in range(0, len(self._queue), self._batch):
-            node = min(self._nodes, key=lambda node: node.load)
-            flight = Flight(node, self.now, self._queue[first : first + self._batch])
-            node.load += len(flight.trials)
-            batch: Batch = [(trial.proposal, trial.seed) for trial in flight.trials]
-            self._flights[node.actor.evaluate.remote(batch)] = flight
-        self._queue.clear()
+        """Sends what is queued; keeps what there is no room for."""
+        hosts = self._fleet.usable
+        if not self._queue or not hosts:
+            return
+        queue, self._queue = self._queue, []
+        if self._past:
+            for trial in filter(self._is_alone, queue):
+                self._send([trial], [host for host in hosts if not host.load])
+            queue = [trial for trial in queue if not self._is_alone(trial)]
+            if self._queue:  # the host with the least to do is kept free for those that travel alone
+                hosts = sorted(hosts, key=lambda host: host.load)[1:]
+        for trials in self._batches(queue, len(hosts)):
+            room = self._spec.trials or self._workers
+            self._send(trials, [host for host in hosts if host.load < room and not host.reserved])
+
+    def _batches(self, queue: list[Trial], hosts: int) -> Iterator[list[Trial]]:
+        """What is queued, in batches if the hosts take any; a trial that met a fault is one of its own."""
+        fresh = [trial for trial in queue if trial.number not in self._past] if self._past else queue
+        if self._past:
+            yield from ([trial] for trial in queue if trial.number in self._past)
+        size = 1 if self._spec.trials else -(-self._workers // (BATCHES_IN_FLIGHT * max(1, hosts)))
+        yield from (fresh[first : first + size] for first in range(0, len(fresh), size))
+
+    def _send(self, trials: list[Trial], hosts: list[Handle]) -> None:
+        """Sends a batch to the host with the least to do among these, or queues it.
+
+        A trial does not go again to the host where it met a fault, but for want of another.
+        """
+        past = self._past.get(trials[0].number)
+        if past is not None and len(self._fleet.usable) > 1:
+            hosts = [host for host in hosts if host is not past.host]
+        host = min(hosts, key=lambda host: host.load, default=None)
+        if host is None:
+            self._queue += trials
+            return
+        host.load += len(trials)
+        host.reserved = past is not None and past.alone
+        now = self.now
+        seconds = (self._spec.seconds or 0.0) * (1 if self._spec.trials else host.load)
+        reference = host.actor.evaluate.remote([(trial.proposal, trial.seed) for trial in trials])
+        self._flights[reference] = Flight(host, now, now + seconds, trials)
 
     def _land(self, reference: Any, flight: Flight) -> list[Trial]:
-        """The trials of a batch that came back; those of a dead host are queued again, or failed."""
-        flight.node.load -= len(flight.trials)
+        """The finished trials of a batch that came back; one that met a fault is queued again, or fails."""
+        host = flight.host
+        whose = len(flight.trials) == 1
+        outcomes: list[Result | str]
         try:
             outcomes = ray.get(reference)
-        except RayTaskError:
-            raise  # the evaluator broke its contract: a defect, not a fault of the cluster
+            whose = True
+        except RayTaskError as error:  # its answer did not survive the way
+            outcomes = [Fault(first_line(error.cause or error))] * len(flight.trials)
         except RayError as error:
-            return self._lost(flight, type(error).__name__)
-        return [
-            finish(trial, outcome, flight.started, self.now)
+            self._fleet.bury(host)
+            whose = host.alone and not host.leaving
+            outcomes = [Fault(host.reason or f"its worker died ({type(error).__name__})")] * len(flight.trials)
+        host.load -= len(flight.trials)
+        host.reserved = False
+        landed = [
+            self._again(trial, outcome, flight, whose)
+            if isinstance(outcome, Fault)
+            else finish(trial, outcome, flight.started, self.now)
             for trial, outcome in zip(flight.trials, outcomes, strict=True)
         ]
+        return [trial for trial in landed if trial is not None]
 
-    def _lost(self, flight: Flight, reason: str) -> list[Trial]:
-        """Replaces a dead host; gives up on the trials that have lost too many."""
-        if flight.node in self._nodes:
-            self._nodes.remove(flight.node)
-            self._start_hosts()
-        given_up = []
-        for trial in flight.trials:
-            self._deaths[trial.number] = self._deaths.get(trial.number, 0) + 1
-            if self._deaths[trial.number] <= self._retries:
-                self._queue.append(trial)
-            else:
-                text = f"its worker died {self._deaths.pop(trial.number)} times ({reason})"
-                given_up.append(trial.failed(text, flight.started, self.now))
-        return given_up
+    def _again(self, trial: Trial, fault: Fault, flight: Flight, whose: bool) -> Trial | None:
+        """Queues a trial that met a fault, which was its own or not; failed if it has had too many."""
+        past = self._past.setdefault(trial.number, Past())
+        past.faults += whose
+        past.host = flight.host
+        past.alone |= not whose
+        if past.faults > self._retries:
+            return trial.failed(f"{fault} (tried {past.faults} times)", flight.started, self.now)
+        self._queue.append(trial)
+        return None
 
-    def _start_hosts(self) -> None:
-        """Brings one host to every living node that has none."""
-        hosted = {node.name for node in self._nodes}
-        living = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in hosted]
-        started = [
-            Node(
-                ray.remote(Host)
-                .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False))
-                .remote(self._make_evaluator),
-                name,
-            )
-            for name in living
-        ]
-        reasons = []
-        for node in started:
-            try:
-                ray.get(node.actor.ready.remote())
-                self._nodes.append(node)
-            except RayError as error:
-                reasons.append(str(error).strip().splitlines()[-1])
-        if not self._nodes:
-            raise ArchsweepError(
-                f"no node of the Ray cluster can evaluate: {reasons[0] if reasons else 'none is alive'}"
-            )
+    def _is_alone(self, trial: Trial) -> bool:
+        past = self._past.get(trial.number)
+        return past is not None and past.alone
 
-
-def _connect(address: str | None) -> bool:
-    """Joins or starts Ray; whether it was started or joined here, so that it is left again at the end."""
-    if ray.is_initialized():
-        return False
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    ours = signal.getsignal(signal.SIGTERM)
-    try:
-        if address is None:
-            ray.init(include_dashboard=False, **quiet)
-        else:
-            check_address(address)
-            ray.init(address=address, **quiet)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, ours)  # Ray's own ends the process without giving back what it holds
-    except (RayError, OSError, ValueError, RuntimeError) as error:
-        raise _unreachable(address, error) from None
-    return True
-
-
-def check_address(address: str) -> None:
-    """Raises `ArchsweepError` if nobody listens at ``host:port``, where Ray would try for minutes. Other forms pass."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-        except (OSError, OverflowError) as error:
-            raise _unreachable(address, error) from None
-
-
-def _unreachable(address: str | None, error: Exception) -> ArchsweepError:
-    reason = str(error).strip().splitlines()[0]
-    return ArchsweepError(f"cannot join the Ray cluster at {address}: {reason}; start one with `ray start`")
+    def _stop_late(self) -> None:
+        """Kills the hosts of flights that are overdue; what they carry comes back as lost."""
+        now = self.now
+        for flight in self._flights.values():
+            if flight.deadline < now:
+                self._fleet.bury(flight.host, f"it took longer than {self._spec.seconds:g} s")
