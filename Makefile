@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TABLE ?=
 ARGS ?=
 
-.PHONY: test demo lint types bench slow clean
+.PHONY: test demo lint types bench slow topology clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,17 +25,21 @@ types: $(VENV)/.ready
 slow: $(VENV)/.ready
 	$(BIN)/pytest -m slow
 
+topology: $(VENV)/.ready
+	$(BIN)/pytest -m slow tests/test_topology.py
+
 bench: $(VENV)/.ready
 	$(BIN)/pytest benchmarks --benchmark-only -m ''
 
 demo: $(VENV)/.ready
-	@test -f "$(TABLE)" || { echo 'usage: make demo TABLE=FILE [ARGS="--objective test"], FILE in the published TFRecord format, Parquet, CSV, or an archsweep table' >&2; exit 2; }
 	@case "$(TABLE)" in \
-	  *.tfrecord|*.parquet|*.csv) table="runs/demo/$$(basename "$(TABLE)").arrow"; mkdir -p runs/demo; \
-	    test "$$table" -nt "$(TABLE)" || $(BIN)/archsweep table import "$(TABLE)" "$$table" || exit 2;; \
-	  *) table="$(TABLE)";; \
+	  "") name=fashion5; set --;; \
+	  *.tfrecord|*.parquet|*.csv) name="$$(basename "$(TABLE)")"; table="runs/demo/$$name.arrow"; mkdir -p runs/demo; \
+	    test "$$table" -nt "$(TABLE)" || $(BIN)/archsweep table import "$(TABLE)" "$$table" || exit 2; \
+	    set -- --table "$$table";; \
+	  *) name="$$(basename "$(TABLE)" .arrow)"; set -- --table "$(TABLE)";; \
 	esac; \
-	$(BIN)/archsweep search examples/demo.toml --table "$$table" --out "runs/demo/$$(basename "$$table" .arrow)-search" $(ARGS)
+	$(BIN)/archsweep search examples/demo.toml "$$@" --out "runs/demo/$$name-search" $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

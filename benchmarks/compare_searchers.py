@@ -1,28 +1,25 @@
 """How good every searcher is on NAS-Bench-101: mean test error of what it takes for the best, after so many queries.
 
-    python benchmarks/compare_searchers.py --out runs/compare --seeds 20
+    python benchmarks/compare_searchers.py [--arm NAME ...] [--seeds 200]
 
 A searcher observes test accuracy of one run (repeat 0), the role that validation accuracy plays in the published file.
 Reported is, of the cell with the best observed accuracy, the mean over its three repeats, and repeat 1 alone, which the
-selection never saw. One trial at a time. Every (arm, seed) is a file in --out, so that the command goes on where it
-was; it ends with a Markdown table on standard output and a picture in --out.
+selection never saw. One trial at a time. Runs that are in the file of results already are not done again; the end is a
+Markdown table on standard output, and the picture.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
-from multiprocessing import get_context
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from resumable import RESULTS, Found, Runs, mean_and_error, row
 
-from nas.files import replacing
 from nas.importing import import_table
 from nas.space import CellSpace
 from nas.table import Table
@@ -43,6 +40,7 @@ ARMS: dict[str, tuple[str, dict[str, Any], int]] = {
     "local search": ("local", {}, CHEAP),
     "local search, best": ("local", {"step": "best"}, CHEAP),
     "reinforce": ("reinforce", {}, CHEAP),
+    "controller": ("controller", {}, COSTLY),
     "nsga2": ("nsga2", {}, CHEAP),
     "bananas": ("bananas", {}, COSTLY),
     "bananas, trees": ("bananas", {"model": "trees"}, COSTLY),
@@ -69,46 +67,43 @@ def truth(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return values[:, 0].copy(), values.mean(1), values[:, 1].copy()
 
 
-def search(path: Path, label: str, seed: int) -> dict[str, list[float]]:
-    """At every mark: test errors (%) of the incumbent, mean of repeats and repeat 1; share of duplicates."""
+def observations(path: Path, label: str, seed: int) -> Iterator[int]:
+    """The catalogue numbers of the cells that a search asks for, in turn."""
     name, parameters, queries = ARMS[label]
-    observed, mean, unseen = truth(path)
+    observed, _, _ = truth(path)
     searcher, streams = make_searcher(name, CellSpace(), parameters), Streams(seed)
-    best, incumbent, seen = -1.0, 0, set()
-    found: dict[str, list[float]] = {"mean": [], "unseen": [], "duplicates": []}
     for number in range(queries):
         proposal = searcher.ask([], streams(number))
-        key = proposal.cell.key
-        seen.add(key)
-        value = float(observed[key])
         trial = Trial(number, proposal, seed, 0, float(number))
-        searcher.tell(trial.succeeded(Result(value, 1.0), float(number), number + 1.0))
-        if value > best:
-            best, incumbent = value, key
-        if number + 1 in MARKS:
-            found["mean"].append(100 * (1 - float(mean[incumbent])))
-            found["unseen"].append(100 * (1 - float(unseen[incumbent])))
-            found["duplicates"].append(1 - len(seen) / (number + 1))
+        result = Result(float(observed[proposal.cell.key]), 1.0)
+        searcher.tell(trial.succeeded(result, float(number), number + 1.0))
+        yield proposal.cell.key
+
+
+def search(path: Path, label: str, seed: int) -> Found:
+    """At every mark: test errors (%) of the incumbent, mean of repeats and repeat 1; share of duplicates."""
+    observed, mean, unseen = truth(path)
+    best, incumbent, seen = -1.0, 0, set()
+    found: Found = {"mean": [], "unseen": [], "duplicates": []}
+    for number, key in enumerate(observations(path, label, seed), 1):
+        seen.add(key)
+        if observed[key] > best:
+            best, incumbent = observed[key], key
+        if number in MARKS:
+            found["mean"].append(round(100 * (1 - float(mean[incumbent])), 4))
+            found["unseen"].append(round(100 * (1 - float(unseen[incumbent])), 4))
+            found["duplicates"].append(round(1 - len(seen) / number, 4))
     return found
 
 
-def run(path: Path, out: Path, label: str, seed: int) -> None:
-    """One search into its file."""
-    found = search(path, label, seed)
-    with replacing(out / label / f"{seed}.json") as temporary:
-        temporary.write_text(json.dumps(found))
+def results(runs: Runs, seeds: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Of every arm that was run: the numbers of `search`, (seeds, marks)."""
+    for label in ARMS:
+        if found := runs.of(label, seeds):
+            yield label, {key: np.array([one[key] for one in found]) for key in found[0]}
 
 
-def results(out: Path, labels: list[str], seeds: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Of every arm: the numbers of `search`, (seeds, marks)."""
-    for label in labels:
-        files = [file for seed in range(seeds) if (file := out / label / f"{seed}.json").exists()]
-        read = [json.loads(file.read_text()) for file in files]
-        if read:
-            yield label, {key: np.array([one[key] for one in read]) for key in read[0]}
-
-
-def markdown(out: Path, labels: list[str], seeds: int) -> str:
+def markdown(runs: Runs, seeds: int) -> str:
     """The table: mean over seeds ± its standard error of the mean test error, then repeat 1 and duplicates at 300."""
     lines = [
         "| searcher | seeds | "
@@ -116,18 +111,17 @@ def markdown(out: Path, labels: list[str], seeds: int) -> str:
         + " | repeat 1 at 300 | duplicates at 300 |",
         "| --- | ---: | " + "---: | " * (len(MARKS) + 2),
     ]
-    for label, found in results(out, labels, seeds):
+    for label, found in results(runs, seeds):
         mean, count = found["mean"], len(found["mean"])
-        error = mean.std(0, ddof=1) / count**0.5 if count > 1 else np.full(mean.shape[1], np.nan)
-        cells = [f"{m:.2f} ± {e:.2f}" for m, e in zip(mean.mean(0), error, strict=True)]
+        cells = mean_and_error(mean)
         cells += ["" for _ in MARKS[len(cells) :]]
         at = MARKS.index(COSTLY)
         extra = f"{found['unseen'][:, at].mean():.2f} | {found['duplicates'][:, at].mean():.0%}"
-        lines.append(f"| {label} | {count} | " + " | ".join(cells) + f" | {extra} |")
+        lines.append(row(label, count, *cells, extra))
     return "\n".join(lines)
 
 
-def picture(out: Path, labels: list[str], seeds: int) -> Path:
+def picture(runs: Runs, seeds: int, path: Path) -> None:
     """Mean test error against queries, a line an arm."""
     import matplotlib
 
@@ -136,7 +130,7 @@ def picture(out: Path, labels: list[str], seeds: int) -> Path:
 
     figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
     styles = ["-", "--", ":"]
-    for index, (label, found) in enumerate(results(out, labels, seeds)):
+    for index, (label, found) in enumerate(results(runs, seeds)):
         mean = found["mean"].mean(0)
         axes.plot(MARKS[: len(mean)], mean, styles[index // 10], marker=".", label=label, color=f"C{index % 10}")
     axes.axhline(100 * (1 - 0.943175752957662), color="grey", linewidth=0.8)
@@ -145,34 +139,24 @@ def picture(out: Path, labels: list[str], seeds: int) -> Path:
     axes.set_xticklabels([f"{mark:,}" for mark in MARKS])
     axes.minorticks_off()
     axes.legend(fontsize=8, ncols=2)
-    figure.savefig(out / "searchers.png", dpi=110)
-    return out / "searchers.png"
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--table", type=Path, help="table file; by default test108.parquet of NB101_DATA, imported")
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--table", type=Path, default=RESULTS / "test108.arrow", help="table, imported if not there")
+    parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--arm", action="append", choices=ARMS, help="only these; all by default")
+    parser.add_argument("--results", type=Path, default=RESULTS / "searchers.jsonl", help="file of the runs")
+    parser.add_argument("--picture", type=Path, default=Path(__file__).parents[1] / "docs" / "searchers.png")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--report", action="store_true", help="only print what is there")
     options = parser.parse_args()
-    labels = options.arm or list(ARMS)
-    for label in labels:
-        (options.out / label).mkdir(parents=True, exist_ok=True)
-    table = options.table or options.out / "test108.arrow"
-    if not table.exists():
-        import_table(DATA / "test108.parquet", table)
-    jobs = [(label, seed) for seed in range(options.seeds) for label in labels]
-    jobs = [] if options.report else [j for j in jobs if not (options.out / j[0] / f"{j[1]}.json").exists()]
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = "1"  # the processes fill the cores
-    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(run, table, options.out, *job) for job in jobs]):
-            done.result()
-    print(markdown(options.out, labels, options.seeds))
-    print(f"\npicture: {picture(options.out, labels, options.seeds)}")
+    if not options.table.exists():
+        import_table(DATA / "test108.parquet", options.table)
+    runs = Runs(options.results)
+    runs.fill(options.arm or list(ARMS), options.seeds, partial(search, options.table), options.jobs)
+    print(markdown(runs, options.seeds))
+    picture(runs, options.seeds, options.picture)
 
 
 if __name__ == "__main__":

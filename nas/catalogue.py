@@ -111,6 +111,12 @@ def catalogue() -> Catalogue:
     return built
 
 
+def cells_up_to(max_vertices: int) -> NDArray[np.int32]:
+    """The numbers of all cells of at most so many vertices, input and output included, ascending."""
+    known = catalogue()
+    return np.flatnonzero(known.vertices[known.graph] <= max_vertices).astype(np.int32)
+
+
 def _load(path: Path) -> Catalogue | None:
     try:
         raw = np.memmap(path, dtype=np.uint8, mode="r")

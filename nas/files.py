@@ -6,10 +6,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EISDIR
+from errno import EDQUOT, EFBIG, EISDIR, ENOSPC
 from pathlib import Path
 
 from nas.errors import DataError
+
+FULL = (ENOSPC, EDQUOT, EFBIG)
+"""What is wrong when a disk is full, a quota spent, a limit on the size of files reached."""
 
 
 @contextmanager
@@ -25,11 +28,35 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise no_room(path, error) from None
+    else:
+        _put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def no_room(path: Path, error: OSError) -> DataError:
+    """What to say when a disk is full, or a quota spent."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return DataError(f"cannot write {path}: {reason}; make room, then run the same command again")
+
+
+def sync_folder(folder: Path) -> None:
+    """The names of the files in a folder survive a power cut from here on."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

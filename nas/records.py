@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import prod
 from multiprocessing import get_context
 
 import numpy as np
@@ -21,6 +22,9 @@ Progress = Callable[[str, int, int], None]
 
 ALWAYS_HASHED = 4_096
 """Claimed hashes are recomputed for at most so many cells, evenly spread: a hash takes longer than reading a record."""
+
+MOST_VALUES = 1 << 28
+"""Cells x budgets x repeats of a table, two gigabytes a metric; fifty times what was published."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ def assemble(records: Records, source: str, progress: Progress) -> TableData:
         raise DataError(f"{source}: {_at(records, records.epochs < 1)} has {budgets[0]} epochs; expected at least 1")
     repeat = _repeats(records, source, row * len(budgets) + budget)
     shape = (len(cells), len(budgets), int(repeat.max()) + 1)
+    if prod(shape) > MOST_VALUES:
+        raise DataError(
+            f"{source} has {shape[0]:,} cells, {shape[1]:,} budgets and repeats up to {shape[2] - 1}: too many"
+        )
     metrics = {}
     for position, name in enumerate(METRICS):
         metrics[name] = np.full(shape, np.nan)

@@ -6,8 +6,9 @@ One row a cell, ascending by module_hash as in the published file. Columns:
 - ``adjacency`` and ``operations``, dictionary-encoded strings in the form of `Cell.to_json`, for other tools;
 - a column a metric that the source has, fixed_size_list<float64>[budgets * repeats], NaN where a value is missing.
 
-The schema's metadata, under ``archsweep``, holds JSON: version, budgets (epochs, ascending), repeats, source, and
-fingerprint, a digest of the values, so that a search can tell whether it resumes on the table that it began on.
+The schema's metadata, under ``archsweep``, holds JSON: version, budgets (epochs, ascending), repeats, source, made (how
+the trainings were made, where that is known) and fingerprint, a digest of the values, so that a search can tell whether
+it resumes on the table that it began on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -47,7 +48,8 @@ class TableData:
     """What a table is written from. Rows in any order; `write` sorts them.
 
     cells: int32 (rows,), catalogue numbers, unique. hashes: uint8 (rows, 16). parameters: int32 (rows,).
-    budgets: epochs, ascending. metrics: name -> float64 (rows, budgets, repeats), NaN where missing.
+    budgets: epochs, ascending. metrics: name -> float64 (rows, budgets, repeats), NaN where missing. made: JSON values
+    that say how the trainings were made.
     """
 
     cells: NDArray[np.int32]
@@ -56,13 +58,15 @@ class TableData:
     budgets: tuple[int, ...]
     metrics: Mapping[str, NDArray[np.float64]]
     source: str
+    made: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Table:
     """A benchmark table, opened read-only. Raises `DataError` on a file that is not one.
 
     budgets: epochs, ascending. repeats: the most trainings of one cell and budget; fewer leave NaN.
-    cells: int32 (rows,), catalogue number of every row; parameters: int32 (rows,).
+    cells: int32 (rows,), catalogue number of every row; parameters: int32 (rows,). made: see `TableData`; empty if
+    unknown.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -72,6 +76,7 @@ class Table:
         self.repeats: int = about["repeats"]
         self.source: str = about["source"]
         self.fingerprint: str = about["fingerprint"]
+        self.made: Mapping[str, Any] = about.get("made", {})
         self._batch = batch
         self.cells: NDArray[np.int32] = batch.column("cell").to_numpy()
         self.parameters: NDArray[np.int32] = batch.column("trainable_parameters").to_numpy()
@@ -132,6 +137,14 @@ class Table:
             raise DataError(f"{self.path} has no budget of {epochs} epochs; choose from {_listed(self.budgets)}")
         return self.budgets.index(epochs)
 
+    def verify(self) -> None:
+        """Reads the whole file. Raises `DataError` if its values are not those that were written."""
+        whole = _fingerprint(self._batch) == self.fingerprint
+        for name, column in _readable(self.cells).items() if whole else ():
+            whole &= name not in self._batch.schema.names or _same_text(self._batch.column(name), column)
+        if not whole:
+            raise DataError(f"{self.path} is damaged: its values are not those that were written; import it again")
+
     @cached_property
     def hashes(self) -> NDArray[np.uint8]:
         """module_hash of every row, uint8 (rows, 16)."""
@@ -186,6 +199,7 @@ def write(data: TableData, path: Path) -> None:
         "budgets": list(data.budgets),
         "repeats": repeats,
         "source": data.source,
+        "made": dict(data.made),
         "fingerprint": _fingerprint(batch),
     }
     batch = batch.replace_schema_metadata({METADATA: json.dumps(about).encode()})
@@ -222,6 +236,14 @@ def _readable(cells: NDArray[np.int32]) -> dict[str, pa.Array]:
     return columns
 
 
+def _same_text(one: pa.Array, other: pa.Array) -> bool:
+    try:
+        one.validate(full=True)
+        return bool(one.cast(pa.string()).equals(other.cast(pa.string())))
+    except pa.ArrowException:
+        return False
+
+
 def _heads(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """The first eight bytes of hashes as numbers that sort alike."""
     return np.ascontiguousarray(hashes[:, :8]).view(">u8").ravel().astype(np.uint64)
@@ -256,7 +278,7 @@ def _open(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
         and 0 < repeats <= MAX_REPEATS
     )
     named = all(isinstance(about.get(name), str) for name in ("source", "fingerprint"))
-    if not whole or not named:
+    if not whole or not named or not isinstance(about.get("made", {}), dict):
         raise DataError(f"{path} is damaged: its metadata is not what an import writes; import it again")
     for name in [name for name in METRICS if name in names]:
         if names.count(name) != 1:

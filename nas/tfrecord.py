@@ -145,6 +145,8 @@ def _parse(data: bytes) -> tuple[int, int, bytes, bytes]:
     if type(value) is not list or len(value) != 5 or type(value[1]) is not int:
         raise ValueError("expected [module_hash, epochs, adjacency, operations, metrics]")
     name, epochs, adjacency, operations, encoded = value
+    if type(adjacency) is not str or type(operations) is not str:
+        raise ValueError("expected adjacency and operations as texts")
     module_hash = bytes.fromhex(name)
     if len(module_hash) != 16 or not 0 < epochs < 1 << 31:
         raise ValueError(f"expected an MD5 and positive epochs, got {name!r} and {epochs}")

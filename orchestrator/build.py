@@ -10,34 +10,29 @@ budgets, so the table of a build that was cut short is a uniform sample.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
+import platform
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from itertools import islice
-from multiprocessing import active_children, connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.catalogue import catalogue
+from nas.catalogue import cells_up_to
 from nas.cell import Cell
 from nas.errors import ArchsweepError, DataError, EvaluationError
-from nas.network import Skeleton, cost
+from nas.network import cost
 from nas.records import module_hashes
 from nas.table import METRICS, Table, TableData, write
 from orchestrator.config import flat
 from orchestrator.lines import LineReader, LineWriter
 from orchestrator.lock import locked
-from workers.datasets import Data, DataSpec, load
-from workers.recipe import Recipe, Setting
+from orchestrator.processes import ProcessDied, completed
+from workers.datasets import Data, load
+from workers.recipe import Setting
 
 VERSION = 1
 SECONDS_DIGITS = 4
@@ -73,9 +68,7 @@ class Plan:
 
     def cells(self) -> NDArray[np.int32]:
         """The catalogue numbers of all cells, in the order of training."""
-        known = catalogue()
-        small = np.flatnonzero(known.vertices[known.graph] <= self.max_vertices).astype(np.int32)
-        return np.random.default_rng(self.seed).permutation(small)
+        return np.random.default_rng(self.seed).permutation(cells_up_to(self.max_vertices))
 
     def seeds(self, task: Task) -> tuple[int, ...]:
         """The seed of every repeat of a training."""
@@ -90,9 +83,8 @@ class Plan:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Plan:
         """The inverse of `to_json`; what an older version did not know yet has its default. Raises `TypeError`."""
-        setting = values["setting"]
-        parts = DataSpec(**setting["data"]), Skeleton(**setting["skeleton"]), Recipe(**setting["recipe"])
-        return cls(**{**values, "setting": Setting(*parts), "budgets": tuple(values["budgets"])})
+        setting = Setting.from_json(values["setting"])
+        return cls(**{**values, "setting": setting, "budgets": tuple(values["budgets"])})
 
 
 def build(
@@ -110,6 +102,8 @@ def build(
     """
     if workers < 1 or (limit is not None and limit < 1):
         raise ArchsweepError(f"need at least one worker and one cell, got {workers} and {limit}")
+    if out.is_dir():  # found now, not after hours
+        raise ArchsweepError(f"{out} is a folder; name a file for the table")
     load(plan.setting.data, folder)  # missing images are found before anything is written
     cells = plan.cells()[:limit]
     taken = f"another process builds {out}; wait for it, or choose another file"
@@ -120,7 +114,7 @@ def build(
             total = len(cells) * sum(plan.budgets)
             left = sum(epochs for _, epochs in todo)
             report(total - left, total)
-            for task, row in _trained(plan, todo, workers, folder):
+            for task, row in trainings(plan, todo, workers, folder):
                 journal.append({"cell": task[0], "epochs": task[1], "metrics": row})
                 journal.flush()
                 done[task] = row
@@ -165,42 +159,16 @@ def _check_header(header: dict[str, Any], plan: Plan, path: Path) -> None:
             )
 
 
-def _trained(plan: Plan, todo: list[Task], workers: int, folder: Path | None) -> Iterator[tuple[Task, Row]]:
-    """The metrics of every task, as they are ready; one worker is this process itself."""
+def trainings(plan: Plan, todo: list[Task], workers: int, folder: Path | None) -> Iterator[tuple[Task, Row]]:
+    """The metrics of every task, as they are ready. workers: processes; one is this process itself."""
     if workers == 1:
         _worker[:] = [_Worker(plan, load(plan.setting.data, folder))]
         yield from ((task, _train(task)) for task in todo)
         return
-    # Spinning threads of a busy machine's trainers were up to 20 times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    tasks = iter(todo)
-    flying: dict[Future[Row], Task] = {}
-    with _processes(plan, min(workers, len(todo)), folder) as pool:
-        try:
-            while True:
-                for task in islice(tasks, 2 * workers - len(flying)):
-                    flying[pool.submit(_train, task)] = task
-                if not flying:
-                    return
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    yield flying.pop(future), future.result()
-        except BrokenProcessPool:
-            raise ArchsweepError("a training process died; the same command goes on from here") from None
-
-
-@contextmanager
-def _processes(plan: Plan, count: int, folder: Path | None) -> Iterator[ProcessPoolExecutor]:
-    """Training processes, which are stopped at once if what runs inside fails."""
-    others = set(active_children())
-    pool = ProcessPoolExecutor(max(1, count), get_context("spawn"), _start, (plan, folder))
     try:
-        yield pool
-        pool.shutdown()
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(active_children()) - others:
-            child.terminate()
-        raise
+        yield from completed(_train, todo, min(workers, len(todo)), _start, (plan, folder))
+    except ProcessDied:
+        raise ArchsweepError("a training process died; the same command goes on from here") from None
 
 
 @dataclass
@@ -215,18 +183,8 @@ _worker: list[_Worker] = []
 
 
 def _start(plan: Plan, folder: Path | None) -> None:
-    """In a training process: reads the images, and sees to it that the process ends when its parent does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of it and stops this process
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """In a training process: reads the images."""
     _worker[:] = [_Worker(plan, load(plan.setting.data, folder))]
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _train(task: Task) -> Row:
@@ -253,4 +211,18 @@ def _table_data(plan: Plan, cells: NDArray[np.int32], done: dict[Task, Row]) -> 
         budgets=plan.budgets,
         metrics={name: values[..., position] for position, name in enumerate(METRICS)},
         source=f"trainings on {plan.setting.data.dataset} by archsweep {version('archsweep')}",
+        made={"plan": plan.to_json(), "machine": machine()},
     )
+
+
+def machine() -> dict[str, str]:
+    """What this process runs on, as far as it bears on time and rounding; a build may have begun elsewhere."""
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text(errors="replace").splitlines() if cpus.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": f"{names[0]} x {len(names)}" if names else platform.processor(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
+from orchestrator.commands_drift import drift
+from orchestrator.commands_export import export
+from orchestrator.commands_filter import audit, compare_search
+from orchestrator.commands_live import stop
+from orchestrator.commands_look import analyze, draw
+from orchestrator.commands_sweep import report, sweep
 from orchestrator.commands_table import table
 from orchestrator.commands_train import train
 from orchestrator.progress import SearchProgress, duration
@@ -73,20 +78,51 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("config_file", required=False, type=click.Path(path_type=Path))
-@click.option("--table", type=click.Path(path_type=Path), help="Benchmark table, made by `archsweep table import`.")
+@click.option("--table", type=click.Path(path_type=Path), help="Benchmark table.  [default: the one in the box]")
+@click.option(
+    "--evaluator",
+    "evaluator__kind",
+    metavar="table|train|surrogate",
+    help="What says how good a cell is.  [default: table]",
+)
+@click.option("--preset", "evaluator__preset", metavar="cpu|nasbench101", help="How to train.  [default: cpu]")
+@click.option("--dataset", "evaluator__dataset", metavar="NAME", help="What to train on.  [default: the preset's]")
+@click.option("--data", "evaluator__data", type=click.Path(path_type=Path), help="Folder of the data set's files.")
+@click.option("--device", "evaluator__device", help="What to train on: cpu or cuda.  [default: cpu]")
+@click.option(
+    "--surrogate", "evaluator__surrogate", metavar="NAME", help="With --evaluator surrogate.  [default: trees]"
+)
+@click.option("--labels", "evaluator__labels", type=int, help="Cells of the table it is fitted on.  [default: 424]")
 @click.option("--searcher", "searcher__name", metavar="NAME", help="Searcher; `archsweep searchers` lists them.")
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the searcher.")
+@click.option(
+    "--filter", "filter__policy", metavar="POLICY", help="Filter proposals: top, quantile, ei, thompson, space."
+)
+@click.option(
+    "--filter-parameter", "filter_params", multiple=True, metavar="KEY=VALUE", help="A parameter of the filter."
+)
 @click.option("--trials", type=int, help="Trials asked in all.  [default: 1000, unless --budget-seconds]")
 @click.option("--budget-seconds", type=float, help="Training seconds to spend, as the table counts them.")
 @click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
 @click.option("--objective", "objective__column", metavar="COLUMN", help="validation or test.  [default: validation]")
 @click.option("--repeat", "objective__repeat", metavar="sample|mean|N", help="Training seen.  [default: sample]")
 @click.option("--epochs", "objective__epochs", type=int, help="Budget of every trial.  [default: the table's largest]")
+@click.option(
+    "--warm-start", metavar="DIR|URL", help="Search, or Optuna storage, whose results the searcher starts from."
+)
 @click.option("--duplicates", metavar="reuse|evaluate", help="What an isomorphic proposal costs.  [default: reuse]")
 @click.option("--pool", "pool__kind", metavar="simulated|inline|ray", help="Where it runs.  [default: simulated]")
 @click.option("--workers", "pool__workers", type=int, help="Trials in flight.  [default: 8]")
 @click.option(
     "--speed-spread", "pool__speed_spread", type=float, help="Spread of simulated workers' speeds.  [default: 0]"
+)
+@click.option("--dispatch", "pool__dispatch", metavar="async|generation", help="When to ask.  [default: async]")
+@click.option(
+    "--cluster",
+    "cluster",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    help="A class of simulated workers; see docs/what-if.md.",
 )
 @click.option("--address", "pool__address", metavar="ADDRESS", help="Ray cluster to join; auto finds a local one.")
 @click.option("--retries", "pool__retries", type=int, help="Tries more after a worker failed, on Ray.  [default: 3]")
@@ -95,28 +131,48 @@ def cli() -> None:
 @click.option(
     "--patience-seconds", "pool__patience_seconds", type=float, help="Wait for a worker, on Ray.  [default: 300]"
 )
+@click.option("--gpus", "pool__gpus", type=float, help="GPUs of each trainer on Ray, fractions too.  [default: 0]")
 @click.option("--track/--no-track", "tracking__enabled", default=None, help="Log to MLflow.  [default: track]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; resumed if it holds one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, as_json: bool, **flags: Any) -> None:
+def search(
+    config_file: Path | None,
+    params: tuple[str, ...],
+    filter_params: tuple[str, ...],
+    cluster: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
     """Run a search, or resume the one in --out.
 
     The search is described by CONFIG_FILE (TOML), by the flags, or by both, flags winning. --out DIR alone resumes what
     is in DIR. A search that was killed, at whatever moment, goes on where it was.
 
     \b
-    On the simulated clock, 64 workers, half a million seconds of training:
+    On the table that comes with archsweep, then on NAS-Bench-101, on 64 simulated workers for half a million seconds:
+      archsweep search
       archsweep search --table nb101.arrow --workers 64 --budget-seconds 5e5
+    What 64 workers that are preempted twice a day, at a price of 0.3 an hour, make of it:
+      archsweep search --table nb101.arrow --cluster count=64,preemptions=0.08,price=0.3
     On this machine's cores through Ray, then on a cluster:
       archsweep search --table nb101.arrow --pool ray
       archsweep search --table nb101.arrow --pool ray --address auto --workers 256
+    Evolution, of whose proposals a surrogate lets the best of 50 pass:
+      archsweep search --table nb101.arrow --filter top --filter-parameter candidates=50
+    Every cell trained for real, a trainer a core:
+      archsweep search --evaluator train --dataset digits --trials 40
+    A surrogate of 424 cells of the table in its place:
+      archsweep search --table nb101.arrow --evaluator surrogate --labels 424
     """
-    from orchestrator.config import parse
+    from orchestrator.config import parse, setting
     from orchestrator.search import Search
 
-    values, where = _values(config_file, params, out, flags)
+    if cluster:
+        flags["pool__cluster"] = [dict(map(setting, text.split(","))) for text in cluster]
+    values, where = _values(config_file, params, filter_params, out, flags)
     config = parse(values, where)
-    run_dir = out or Path("runs") / f"{config.searcher.name}-{config.table.stem}-seed{config.seed}"
+    run_dir = out or Path("runs") / f"{config.searcher.name}-{config.label}-seed{config.seed}"
     job = Search(config, run_dir)
     with SearchProgress(stderr, job.trajectory, config.trial_limit, config.budget_seconds) as progress:
         summary = job.run([progress])
@@ -132,10 +188,14 @@ def search(config_file: Path | None, params: tuple[str, ...], out: Path | None, 
 
 
 def _values(
-    config_file: Path | None, params: tuple[str, ...], out: Path | None, flags: dict[str, Any]
+    config_file: Path | None,
+    params: tuple[str, ...],
+    filter_params: tuple[str, ...],
+    out: Path | None,
+    flags: dict[str, Any],
 ) -> tuple[dict[str, Any], str]:
     """The tables of the configuration, and what to call their source in a message."""
-    from orchestrator.config import merged, read_toml
+    from orchestrator.config import merged, nested, read_toml, setting
     from orchestrator.search import CONFIG
 
     here = out / CONFIG if out is not None else None
@@ -148,33 +208,16 @@ def _values(
     over: dict[str, Any] = {}
     for name, value in flags.items():
         if value is not None:
-            over = merged(over, _nested(name, value))
+            over = merged(over, nested(name.replace("__", "."), value))
     objective = over.get("objective", {})
     if objective.get("repeat", "").isdecimal():
         objective["repeat"] = int(objective["repeat"])
     if "column" in objective:
         objective["column"] = objective["column"].removesuffix("_accuracy")
-    if params:
-        over = merged(over, {"searcher": dict(_parameter(text) for text in params)})
-    if "table" in over:
-        over["table"] = str(over["table"])
+    over = merged(over, {"searcher": dict(setting(text) for text in params)} if params else {})
+    if filter_params:
+        over = merged(over, {"filter": dict(setting(text) for text in filter_params)})
     return merged(base, over), where
-
-
-def _nested(option: str, value: Any) -> dict[str, Any]:
-    """The tables of one option: a double underscore in its name leads into a section."""
-    first, _, rest = option.partition("__")
-    return {first: _nested(rest, value) if rest else value}
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ArchsweepError(f"--param {text!r}: expected KEY=VALUE")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
 
 
 def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
@@ -189,9 +232,19 @@ def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
         ("its mean test accuracy", percent(summary.best_test_accuracy)),
         ("regret", "unknown" if summary.regret is None else f"{summary.regret * 100:.3f} points"),
         ("clock", duration(summary.clock_seconds)),
+        ("utilisation", percent(summary.utilisation)),
+        *([] if summary.cost is None else [("cost", f"{summary.cost:,.2f}")]),
         ("wall time", f"{duration(summary.wall_seconds)} ({summary.trials_per_second:,.0f} trials/s)"),
+        ("most of it", _where_it_went(summary)),
         ("MLflow run", summary.mlflow_run_id or "not tracked"),
     ]
+
+
+def _where_it_went(summary: Any) -> str:
+    """The three parts that took most of a search's wall time."""
+    total = sum(summary.spans.values())
+    most = sorted(summary.spans.items(), key=lambda span: -span[1])[:3]
+    return ", ".join(f"{part} {seconds / total:.0%}" for part, seconds in most) if total else "too short to tell"
 
 
 @cli.command()
@@ -203,7 +256,7 @@ def searchers(as_json: bool) -> None:
     For a program:
       archsweep searchers --json
     """
-    from searchers.registry import SEARCHERS
+    from searchers.registry import FILTER, SEARCHERS
 
     if as_json:
         listed = {
@@ -221,10 +274,22 @@ def searchers(as_json: bool) -> None:
         click.echo(f"{name} ({entry.kind}): {entry.summary} ({entry.paper})")
         for key, _, default, text in entry.parameters():
             click.echo(f"  {key} = {default}: {text}")
+    click.echo(f"--filter POLICY, in front of any of them: {FILTER.summary}")
+    for key, _, default, text in FILTER.parameters():
+        click.echo(f"  {key} = {default}: {text}")
 
 
+cli.add_command(sweep)
+cli.add_command(report)
+cli.add_command(analyze)
+cli.add_command(draw)
+cli.add_command(audit)
+cli.add_command(compare_search)
+cli.add_command(export)
 cli.add_command(table)
 cli.add_command(train)
+cli.add_command(drift)
+cli.add_command(stop)
 
 
 @cli.command()
@@ -300,11 +365,12 @@ def ui(folder: Path, host: str, port: int) -> None:
       archsweep ui
       archsweep ui experiments --port 5050
     """
-    from orchestrator.tracking import SQLITE, default_uri, without_password
+    from orchestrator.secrets import without_secrets
+    from orchestrator.tracking import SQLITE, default_uri
 
     uri = default_uri(folder)
     if uri.startswith(("http:", "https:")):
-        click.echo(f"searches are tracked at {without_password(uri)}, which has the UI")
+        click.echo(f"searches are tracked at {without_secrets(uri)}, which has the UI")
         return
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         raise ArchsweepError(f"nothing is tracked in {folder}; run `archsweep search` first, or name another folder")

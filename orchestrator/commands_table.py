@@ -1,4 +1,4 @@
-"""The commands about benchmark tables: `archsweep table import`, `build`, `info`, `query`."""
+"""The commands about benchmark tables: `archsweep table import`, `build`, `info`, `verify`, `query`, `datasheet`."""
 
 from __future__ import annotations
 
@@ -108,6 +108,24 @@ def info(file: Path, as_json: bool) -> None:
 
 @table.command()
 @click.argument("file", type=click.Path(path_type=Path))
+def verify(file: Path) -> None:
+    """Say whether a table's values are those that were written.
+
+    To open a table is to read its head only, so that damage further in goes unnoticed; this reads all of it.
+
+    \b
+    After a copy:
+      archsweep table verify nb101.arrow
+    """
+    from nas.table import Table
+
+    opened = Table(file)
+    opened.verify()
+    click.echo(f"{file}: {len(opened):,} cells, whole; fingerprint {opened.fingerprint}")
+
+
+@table.command()
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--hash", "module_hash", metavar="MD5", help="The cell's module_hash.")
 @click.option("--cell", "cell_json", metavar="JSON", help="The cell as JSON, in either form of `Cell.from_json`.")
 def query(file: Path, module_hash: str | None, cell_json: str | None) -> None:
@@ -129,6 +147,25 @@ def query(file: Path, module_hash: str | None, cell_json: str | None) -> None:
     if row < 0:
         raise DataError(f"{file} does not hold cell {module_hash or cell_json}")
     click.echo(json.dumps(described_row(opened, row), indent=2))
+
+
+@table.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--against", type=click.Path(path_type=Path), help="A table of the same cells to compare with.")
+@click.option("--json", "as_json", is_flag=True, help="Print its numbers as one JSON object.")
+def datasheet(file: Path, against: Path | None, as_json: bool) -> None:
+    """Write how a table was made and how reliable it is, as Markdown.
+
+    \b
+    Beside NAS-Bench-101's accuracies of the same cells:
+      archsweep table datasheet fashion5.arrow --against nb101.arrow > fashion5.md
+    """
+    from nas.table import Table
+    from orchestrator.datasheet import datasheet as described
+    from orchestrator.datasheet import to_json
+
+    opened, other = Table(file), None if against is None else Table(against)
+    click.echo(json.dumps(to_json(opened, other)) if as_json else described(opened, file.stem, other), nl=as_json)
 
 
 def described_row(opened: Any, row: int) -> dict[str, Any]:

@@ -70,11 +70,11 @@ def train(
         raise ArchsweepError("name one cell, with --cell JSON or with --hash MD5")
     setting = preset_setting(preset, dataset).trained_for(epochs)
     cell = Cell.from_json(cell_json) if cell_json is not None else cell_of_hash(module_hash or "")
-    _check_device(device)
-    from workers.train_evaluator import TrainEvaluator, TrainSpec
+    from workers.train_evaluator import TrainEvaluator
+    from workers.train_source import TrainSpec
 
     with Curves(Console(stderr=True)) as curves:
-        evaluator = TrainEvaluator(TrainSpec(setting, "validation", folder, checkpoints, device), curves)
+        evaluator = TrainEvaluator(TrainSpec((setting,), "validation", folder, checkpoints, device), curves)
         result = evaluate(evaluator, Proposal(cell), seed)
     if isinstance(result, str):
         raise ArchsweepError(f"the training failed: {result}; try another seed or preset")
@@ -95,16 +95,6 @@ def train(
         click.echo(json.dumps({**values, "curve": curves.rows}))
     else:
         _show(values)
-
-
-def _check_device(device: str) -> None:
-    if device == "cpu":
-        return
-    import torch
-
-    kind = device.partition(":")[0]
-    if kind != "cuda" or not torch.cuda.is_available():
-        raise ArchsweepError(f"no device {device!r} on this machine; use --device cpu")
 
 
 def _show(values: dict[str, Any]) -> None:
@@ -140,15 +130,7 @@ class Curves:
             self._live.stop()
 
     def __call__(self, epoch: Any) -> None:
-        self.rows.append(
-            {
-                "epoch": epoch.number,
-                "loss": epoch.loss,
-                "train_accuracy": epoch.train_accuracy,
-                "validation_accuracy": epoch.validation_accuracy,
-                "seconds": epoch.seconds,
-            }
-        )
+        self.rows.append(epoch.to_json())
         if self._live is not None:
             self._live.update(self._drawn(epoch.epochs), refresh=True)
 

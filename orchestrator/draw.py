@@ -35,7 +35,8 @@ def draw_cell(axes: Axes, cell: Cell) -> None:
     for source in range(size):
         for target in range(source + 1, size):
             if matrix[source, target]:
-                bend = 0.0 if target == source + 1 else -0.45 if (source + target) % 2 else 0.45
+                span = target - source
+                bend = 0.0 if span == 1 else (-0.62 if (source + target) % 2 else 0.62) / span**0.5
                 axes.add_patch(
                     FancyArrowPatch(
                         (source, 0),
@@ -73,17 +74,18 @@ def save_pictures(folder: Path, points: Sequence[Point], finished: int) -> list[
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 4), layout="constrained")
         draw_regret(figure.subplots(), points, finished)
-        written.append(_save(figure, folder / "regret.png"))
+        written.append(save(figure, folder / "regret.png"))
         if points:
             figure = Figure(figsize=(8, 2.6), layout="constrained")
             axes = figure.subplots()
             draw_cell(axes, points[-1].cell)
             axes.set_title(f"{points[-1].cell.module_hash}, objective {points[-1].objective:.4f}", fontsize=9)
-            written.append(_save(figure, folder / "best_cell.svg"))
+            written.append(save(figure, folder / "best_cell.svg"))
     return written
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a figure in the format of the path's suffix; the same figure gives the same bytes."""
     with replacing(path) as temporary:
         figure.savefig(
             temporary, format=path.suffix[1:], dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from nas.files import replacing
 from nas.trial import Status, Trial
 from orchestrator.journal import RESULT_FIELDS
 
+RESULT, TRIALS = "result.json", "trajectory.parquet"
+"""Their files in a search's folder; where the first is, the search is finished."""
 ROWS_AT_ONCE = 65_536
 
 SCHEMA = pa.schema(
@@ -46,11 +48,43 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a search took in wall seconds in the process that finished it: of one that was resumed, the last part only.
+
+    spans: see `orchestrator.spans.PARTS`.
+    """
+
+    wall_seconds: float
+    trials_per_second: float
+    spans: Mapping[str, float]
+
+    @property
+    def binds(self) -> str | None:
+        """The part that took most; None if it was over before anyone looked."""
+        return max(self.spans, key=self.spans.__getitem__) if any(self.spans.values()) else None
+
+    def tags(self) -> dict[str, str]:
+        """For tracking."""
+        seconds = {f"archsweep.seconds.{part}": f"{value:.3f}" for part, value in self.spans.items()}
+        return {**seconds, "archsweep.binds": self.binds or "unknown"}
+
+
+def measured_before(path: Path) -> Measured | None:
+    """What a result file says was measured; None if there is none or it is of another version."""
+    try:
+        values = json.loads(path.read_bytes())
+        return Measured(*(values[field.name] for field in fields(Measured)))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+@dataclass(frozen=True)
 class Summary:
     """The outcome of a search. Accuracies and regret are fractions; clock_seconds is the pool's clock.
 
-    ignored, wall_seconds and trials_per_second are those of this process: of a search that was resumed, the last part
-    only. ignored: completions that came late or again, of trials that had finished.
+    ignored: completions that came late or again, of trials that had finished. utilisation, busy_seconds, queue_seconds,
+    cost: see `Usage`; cost is None where the workers have no price. From wall_seconds to binds see `Measured`: these
+    alone differ between two runs on the simulated clock.
     """
 
     trials: int
@@ -62,8 +96,14 @@ class Summary:
     best_test_accuracy: float | None
     regret: float | None
     clock_seconds: float
+    utilisation: float | None
+    busy_seconds: float
+    queue_seconds: float
+    cost: float | None
     wall_seconds: float
     trials_per_second: float
+    spans: Mapping[str, float]
+    binds: str | None
     run_dir: str
     mlflow_run_id: str | None
 

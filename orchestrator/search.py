@@ -9,68 +9,79 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ArchsweepError
+from nas.errors import ArchsweepError, DataError
 from nas.files import replacing
 from nas.space import CellSpace
-from nas.table import Table
 from nas.trial import Status
 from orchestrator.config import Config, flat
+from orchestrator.curves import Curves
 from orchestrator.draw import save_pictures
 from orchestrator.journal import Journal, Reading
 from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
 from orchestrator.metrics import MetricsFile
-from orchestrator.results import Summary, save_trials
+from orchestrator.results import RESULT, TRIALS, Measured, Summary, measured_before, save_trials
+from orchestrator.sources import filter_parameters, open_source
+from orchestrator.spans import parts_of, watched
 from orchestrator.state import Budget, State
 from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
-from searchers.registry import make_searcher
+from orchestrator.usage import Usage
+from orchestrator.warm_start import earlier
+from searchers.registry import make_filtered, make_searcher
 from workers.base import Pool
+from workers.cluster import Cluster
+from workers.generation import GenerationPool
 from workers.inline import InlinePool
 from workers.ledger import Ledger, LedgerPool
-from workers.simulated import SimulatedPool, worker_speeds
-from workers.table import TableEvaluator, open_evaluator
+from workers.simulated import SimulatedPool
+from workers.source import Seconds, Source
 
-CONFIG, JOURNAL, RESULT, TRIALS = "config.toml", "journal.jsonl", "result.json", "trajectory.parquet"
+CONFIG, JOURNAL = "config.toml", "journal.jsonl"
 INTERRUPTED_PATIENCE = 5.0
 """Seconds that tracking gets to log the rest of a search that was interrupted; a resumed search catches up."""
 LOCK = ".lock"
 OWN_FILES = (LOCK, CONFIG, f".{CONFIG}.")
 """How the names begin that a search leaves if it is killed before its journal is there."""
 SIMULATED_FLUSH = 1.0
-"""Seconds between flushes of the journal on the simulated clock, see `Journal`."""
+"""Seconds between hand-overs of the journal on the simulated clock, see `Journal`."""
+CLUSTER_STREAMS = 1 << 64
+"""What is added to a search's seed, which is smaller, for the streams of what happens on the simulated cluster."""
 
 
 class Search:
     """A search, checked and ready: everything that can be wrong with its input is found here, before DIR is touched.
 
-    Raises `ArchsweepError`.
+    pictures: whether it leaves any, which takes longer than a short search. Raises `ArchsweepError`.
     """
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
-        self.config, self.run_dir = config, run_dir
-        table = Table(config.table)
-        self._evaluator = TableEvaluator(table, config.objective)
-        timed = "final_training_time" in table.names
-        if not timed and (config.pool.kind == "simulated" or config.budget_seconds):
-            raise ArchsweepError(f"{table.path} has no training times; use --pool inline or ray, and --trials")
+    def __init__(self, config: Config, run_dir: Path, pictures: bool = True) -> None:
+        self.config, self.run_dir, self._pictures = config, run_dir, pictures
+        self.source = source = open_source(config, run_dir)
+        check_clock(config, source)
         if config.pool.kind == "ray" and config.pool.address is not None:
             from workers.ray_fleet import check_address  # Ray takes a second to import
 
             check_address(config.pool.address)
-        self.identity = config.identity(table.fingerprint)
-        self.space = CellSpace(None if len(table) == len(CellSpace()) else table.cells)
-        self.searcher = make_searcher(
-            config.searcher.name, self.space, config.searcher.parameters, self._evaluator.budgets
-        )
+        self._evaluator = None if config.pool.kind == "ray" else source.here()
+        self.identity = config.identity(source.identity)
+        self.space = CellSpace(source.cells)
+        self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters, source.budgets)
+        if config.filter is not None:
+            self.searcher = make_filtered(self.space, self.searcher, filter_parameters(config))
+        # Of a search that has begun, the journal knows.
+        warm_start = None if (run_dir / JOURNAL).exists() else config.warm_start
+        self._earlier = earlier(warm_start, self.space, self.identity) if warm_start else []
         self.budget = Budget(config.trial_limit, config.budget_seconds)
-        self.trajectory = Trajectory(self._evaluator.best)
+        self.trajectory = Trajectory(source.best)
+        self.usage = Usage(config.pool.classes)
         self.state = State()
+        self.measured: Measured | None = None
         self.ignored = 0
         self.mlflow_run_id: str | None = None
         self.tracking_error: str | None = None
@@ -86,8 +97,8 @@ class Search:
         with locked(self.run_dir / LOCK, taken, f"in {self.run_dir}"):
             reading = self._begun()
             with self._tracked() as metrics:
-                seconds, new = self._search(reading, [self.trajectory, *metrics, *observers])
-            return self._summarise(seconds, new)
+                self.measured = self._search(reading, [self.trajectory, self.usage, *metrics, *observers])
+            return self._summarise(self.measured)
 
     @contextmanager
     def _tracked(self) -> Iterator[list[Observer]]:
@@ -96,42 +107,57 @@ class Search:
             yield []
             self._save_artifacts()
             return
-        metrics = MetricsFile(self.run_dir, self.trajectory, self._described())
+        metrics = MetricsFile(self.run_dir, self.trajectory, self.usage, self._described())
         tracker = Tracker(self.run_dir, self.config.tracking.uri or default_uri(self.run_dir.absolute().parent))
+        curves = self.source.curves
         try:
-            yield [metrics]
+            if curves is None:
+                yield [metrics]
+            else:
+                with Curves(curves, self.state, metrics.curve) as watching:
+                    yield [metrics, watching]
             artifacts = self._save_artifacts()
         except BaseException:
-            metrics.end("KILLED", ())
+            metrics.end("KILLED")
             tracker.join(INTERRUPTED_PATIENCE)
             raise
-        metrics.end("FINISHED", artifacts)
+        metrics.end("FINISHED", artifacts, self.measured.tags() if self.measured else None)
         self.tracking_error = tracker.join()
         self.mlflow_run_id = tracker.run_id
 
-    def _search(self, reading: Reading, observers: Sequence[Observer]) -> tuple[float, int]:
-        """Replays, then searches on; gives the seconds that the latter took and the trials that it finished."""
+    def _search(self, reading: Reading, observers: Sequence[Observer]) -> Measured:
+        """Replays, then searches on."""
         ledger = Ledger() if self.config.duplicates == "reuse" else None
+        generation_ends = False
+        for trial in reading.earlier:
+            self.searcher.tell(trial)
         for trial in reading:
+            if trial.worker >= self.config.pool.workers:
+                raise DataError(f"{self.run_dir / JOURNAL} has trial {trial.number} on worker {trial.worker}")
             if trial.status is Status.PENDING:
                 self.state.fold(trial)
+                generation_ends = False
                 if ledger is not None:
                     ledger.ask(trial)
             else:
                 finish(trial, self.searcher, self.state, observers)
+                generation_ends |= trial.result is None or trial.result.source != "ledger"
                 if ledger is not None:
                     ledger.learn(trial)
-        interval = SIMULATED_FLUSH if self.config.pool.kind == "simulated" else 0.0
         replayed = self.state.finished
         with (
-            closing(Journal(self.run_dir / JOURNAL, reading.position, interval)) as journal,
-            closing(self._pool(ledger)) as pool,
+            closing(self._journal(reading.position)) as journal,
+            closing(self._pool(ledger, generation_ends)) as pool,
+            watched(parts_of(self.searcher, pool, self._evaluator, journal, observers)) as spans,
         ):
             began = time.monotonic()
             self.ignored = run(
                 self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers
             )
-            return time.monotonic() - began, self.state.finished - replayed
+            seconds = time.monotonic() - began
+        new = self.state.finished - replayed
+        before = None if new else measured_before(self.run_dir / RESULT)
+        return before or Measured(seconds, new / seconds, spans)
 
     def _begun(self) -> Reading:
         """The folder's journal, begun if there is none; refuses that of another search."""
@@ -145,38 +171,49 @@ class Search:
         with replacing(self.run_dir / CONFIG) as temporary:
             temporary.write_text(self.config.to_toml(), encoding="utf-8")
         if described is None:
-            Journal.create(path, self.identity).close()
+            Journal.create(path, self.identity, earlier=self._earlier).close()
         return Reading(path)
 
     def _refuse_another(self, described: Mapping[str, Any]) -> None:
         for key in {**described, **self.identity}:
             there, here = described.get(key), self.identity.get(key)
             if there != here:
-                what = "its table has other values" if key == "table" else f"it has {key} = {there!r}, not {here!r}"
+                tables = key == "table" and there and here
+                what = "its table has other values" if tables else f"it has {key} = {there!r}, not {here!r}"
                 raise ArchsweepError(
                     f"{self.run_dir} holds another search: {what}; choose another --out, or drop the change"
                 )
 
-    def _pool(self, ledger: Ledger | None) -> Pool:
-        """The pool of the configuration, its clock where the journal left it."""
+    def _journal(self, position: int) -> Journal:
+        """The journal, to go on with. On the simulated clock nothing has to be on record before anything."""
+        simulated = self.config.pool.kind == "simulated"
+        durability = self.config.durability or ("second" if simulated else "turn")
+        return Journal(self.run_dir / JOURNAL, position, durability, SIMULATED_FLUSH if simulated else 0.0)
+
+    def _pool(self, ledger: Ledger | None, generation_ends: bool) -> Pool:
+        """The pool of the configuration, its clock where the journal left it.
+
+        generation_ends: whether a trial has finished since the last one was asked, other than from the ledger.
+        """
         config, now = self.config.pool, self.state.clock
         pool: Pool
-        match config.kind:
-            case "simulated":
-                pool = SimulatedPool(
-                    self._evaluator, worker_speeds(config.workers, config.speed_spread, self.config.seed), now
-                )
-            case "inline":
-                pool = InlinePool(self._evaluator, now)
-            case "ray":
-                from workers.ray_fleet import HostSpec  # Ray takes a second to import
-                from workers.ray_pool import RayPool
+        if self._evaluator is None:
+            from workers.ray_fleet import HostSpec  # Ray takes a second to import
+            from workers.ray_pool import RayPool
 
-                make = partial(open_evaluator, str(self.config.table), self.config.objective)
-                hosts = HostSpec(memory=config.memory_bytes, seconds=config.trial_seconds)
-                pool = RayPool(
-                    make, config.workers, config.address, now, config.retries, hosts, config.patience_seconds
-                )
+            hosts = HostSpec(memory=config.memory_bytes, seconds=config.trial_seconds)
+            if self.source.alone:
+                hosts = replace(hosts, trials=1, cpus=config.cpus, gpus=config.gpus)
+            make = self.source.elsewhere
+            pool = RayPool(make, config.workers, config.address, now, config.retries, hosts, config.patience_seconds)
+        elif config.kind == "simulated":
+            seed = self.config.seed
+            cluster = Cluster(config.classes, seed, Streams(seed + CLUSTER_STREAMS), self.source.budgets[-1])
+            pool = SimulatedPool(self._evaluator, cluster, now)
+        else:
+            pool = InlinePool(self._evaluator, now)
+        if config.dispatch == "generation":
+            pool = GenerationPool(pool, generation_ends and bool(self.state.pending))
         return pool if ledger is None else LedgerPool(pool, ledger, config.workers)
 
     def _described(self) -> dict[str, Any]:
@@ -188,8 +225,8 @@ class Search:
             "params": flat(config.model_dump(mode="json", exclude={"tracking"})),
             "tags": {
                 "archsweep.searcher": config.searcher.name,
-                "archsweep.evaluator": "table",
-                "archsweep.table": config.table.name,
+                "archsweep.evaluator": config.evaluator.kind,
+                **self.source.tags,
                 "archsweep.pool": config.pool.kind,
                 "archsweep.seed": str(config.seed),
                 "archsweep.run_dir": str(self.run_dir.absolute()),
@@ -201,13 +238,10 @@ class Search:
         """Makes the files that are for people from the journal."""
         trials = self.run_dir / TRIALS
         save_trials(Reading(self.run_dir / JOURNAL), trials)
-        return [
-            self.run_dir / CONFIG,
-            trials,
-            *save_pictures(self.run_dir, self.trajectory.points, self.state.finished),
-        ]
+        pictures = save_pictures(self.run_dir, self.trajectory.points, self.state.finished) if self._pictures else []
+        return [self.run_dir / CONFIG, trials, *pictures]
 
-    def _summarise(self, seconds: float, new: int) -> Summary:
+    def _summarise(self, measured: Measured) -> Summary:
         state, best = self.state, self.trajectory.incumbent
         summary = Summary(
             trials=state.finished,
@@ -219,14 +253,28 @@ class Search:
             best_test_accuracy=best.test_accuracy if best else None,
             regret=best.regret if best else None,
             clock_seconds=state.clock,
-            wall_seconds=seconds,
-            trials_per_second=new / seconds,
+            utilisation=self.usage.utilisation(state.clock),
+            busy_seconds=self.usage.busy,
+            queue_seconds=self.usage.queued,
+            cost=self.usage.cost(state.clock),
+            wall_seconds=measured.wall_seconds,
+            trials_per_second=measured.trials_per_second,
+            spans=measured.spans,
+            binds=measured.binds,
             run_dir=str(self.run_dir),
             mlflow_run_id=self.mlflow_run_id,
         )
         with replacing(self.run_dir / RESULT) as temporary:
             temporary.write_text(summary.to_json() + "\n", encoding="utf-8")
         return summary
+
+
+def check_clock(config: Config, source: Source) -> None:
+    """Raises `ArchsweepError` if the pool or the budget needs training seconds that the evaluator does not have."""
+    if source.seconds is Seconds.UNKNOWN and (config.pool.kind == "simulated" or config.budget_seconds):
+        raise ArchsweepError(f"{config.label} has no training times; use --pool inline or ray, and --trials")
+    if source.seconds is Seconds.MEASURED and config.pool.kind == "simulated":
+        raise ArchsweepError(f"--evaluator {config.evaluator.kind} takes real time; use --pool inline or ray")
 
 
 def refuse_other_files(run_dir: Path) -> None:

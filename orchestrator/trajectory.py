@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nas.cell import Cell
@@ -31,11 +32,13 @@ class Point:
 class Trajectory:
     """An observer that keeps a point for every new incumbent; memory grows with their number, not with the trials.
 
+    The incumbent is the best observed at the most epochs: accuracies after different trainings do not compare.
     best: the highest test accuracy that can be had, or None if nobody knows.
     """
 
     def __init__(self, best: float | None) -> None:
         self._best = best
+        self._reached = (0.0, -math.inf)
         self.points: list[Point] = []
 
     @property
@@ -44,8 +47,13 @@ class Trajectory:
 
     def __call__(self, trial: Trial, state: State) -> None:
         result = trial.result
-        if result is None or (self.points and result.objective <= self.points[-1].objective):
+        if result is None:
             return
+        epochs = trial.proposal.epochs
+        reached = (math.inf if epochs is None else epochs, result.objective)
+        if reached <= self._reached:
+            return
+        self._reached = reached
         test = result.test_accuracy if result.reported is None else result.reported
         regret = None if self._best is None or test is None else self._best - test
         self.points.append(

@@ -35,11 +35,11 @@ class Bananas:
         self._candidates = Candidates(self.space, self._learned, self.candidates, self.parents)
 
     def ask(self, pending: Collection[Proposal], rng: Generator) -> Proposal:
-        cells, mean, std = self._candidates.unseen(pending, rng)
+        cells, predicted = self._candidates.unseen(pending, rng)
         if not cells:
             return Proposal(unseen_sample(self.space, self._learned.known, pending, rng), provenance={"by": "random"})
-        chosen = int(np.argmax(mean + std * rng.standard_normal(len(cells))))
-        return Proposal(cells[chosen], provenance={"by": "model", "predicted": round(float(mean[chosen]), 6)})
+        chosen = int(np.argmax(predicted.mean + predicted.std * rng.standard_normal(len(cells))))
+        return Proposal(cells[chosen], provenance={"by": "model", "predicted": round(float(predicted.mean[chosen]), 6)})
 
     def tell(self, trial: Trial) -> None:
         self._learned.tell(trial)

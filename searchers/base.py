@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from numpy.random import Generator
 
+from nas.cell import Cell
 from nas.trial import Proposal, Trial
 
 
@@ -29,4 +30,13 @@ class Searcher(Protocol):
 
         State is a fold of the tells: the same tells in the same order lead to the same searcher in any process.
         """
+        ...
+
+
+@runtime_checkable
+class Rejectable(Protocol):
+    """A searcher that wants to know which of its proposals a filter did not let through."""
+
+    def reject(self, cells: Collection[Cell]) -> None:
+        """Takes in cells that will never be evaluated, before the trial that was preferred to them is told."""
         ...

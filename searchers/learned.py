@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.random import Generator
@@ -12,10 +14,11 @@ from numpy.typing import NDArray
 from nas.cell import Cell
 from nas.space import CellSpace
 from nas.trial import Proposal, Trial
-from surrogate.base import Predictor
+from surrogate.base import Prediction, Predictor, normal
 
 UNSEEN_ATTEMPTS = 100
 GROWTH = 20
+NOTHING = normal(np.zeros(0), np.zeros(0))
 
 
 @dataclass
@@ -24,21 +27,29 @@ class Learned:
 
     Once that is less than 1/GROWTH of them, it is fitted when they have grown by that share, so that fitting costs
     O(n log n) in all. A model is a function of the cells told when it was due, and seeded by their number.
+
+    lag: a model is used from so many cells after it was due. Meanwhile a thread fits it and the one before is used; who
+    asks waits only if it is not ready by then. Because both moments are counts of cells, how long a fit takes changes
+    no proposal. fitted: how many cells the model in use is a function of; 0 as long as there is none.
     """
 
     make: Callable[[], Predictor]
     initial: int
     every: int
+    lag: int = 0
     cells: list[Cell] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     known: set[int] = field(default_factory=set)
     fitted: int = 0
     _due: int = 0
-    _model: Predictor | None = None
+    _waiting: list[int] = field(default_factory=list)
+    _models: dict[int, Future[Predictor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.initial < 2 or self.every < 1:
             raise ValueError(f"initial must be at least 2 and batch at least 1, got {self.initial} and {self.every}")
+        if self.lag < 0:
+            raise ValueError(f"lag must not be negative, got {self.lag}")
         self._due = self.initial
 
     def tell(self, trial: Trial) -> None:
@@ -48,17 +59,38 @@ class Learned:
             self.cells.append(trial.proposal.cell)
             self.values.append(trial.result.objective)
             if len(self.cells) == self._due:
-                self.fitted, self._model = self._due, None
+                self._waiting.append(self._due)
                 self._due += max(self.every, self._due // GROWTH)
+            while self._waiting and self._waiting[0] + self.lag <= len(self.cells):
+                self.fitted = self._waiting.pop(0)
         self.known.add(key)
 
     def model(self) -> Predictor | None:
-        """The model that is due, fitted now if need be; None as long as too little was told."""
-        if self.fitted and self._model is None:
-            self._model = self.make()
-            keys = np.array([cell.key for cell in self.cells[: self.fitted]])
-            self._model.fit(keys, np.array(self.values[: self.fitted]), self.fitted)
-        return self._model
+        """The model in use, fitted now if need be; None as long as too little was told."""
+        for count in (self.fitted, *self._waiting[-1:]):  # what is in use, and the latest that will be
+            if count and count not in self._models:
+                self._models = {older: model for older, model in self._models.items() if older >= self.fitted}
+                self._models[count] = self._fit(count)
+        return self._models[self.fitted].result() if self.fitted else None
+
+    def _fit(self, count: int) -> Future[Predictor]:
+        """The model of the first ``count`` cells, in the making if there is a lag."""
+        keys, values = keys_of(self.cells[:count]), np.array(self.values[:count])
+
+        def fitted() -> Predictor:
+            model = self.make()
+            model.fit(keys, values, count)
+            return model
+
+        if self.lag:
+            return self._thread.submit(fitted)
+        future: Future[Predictor] = Future()
+        future.set_result(fitted())
+        return future
+
+    @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "fit")
 
     def best(self, count: int) -> list[Cell]:
         """The best cells of those that the model was fitted on, best first."""
@@ -79,31 +111,28 @@ class Candidates:
     parents: int
     _fitted: int = 0
     _cells: list[Cell] = field(default_factory=list)
-    _mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    _std: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    _predicted: Prediction = NOTHING
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.parents < 1:
             raise ValueError(f"candidates and parents must be at least 1, got {self.count} and {self.parents}")
 
-    def unseen(
-        self, pending: Collection[Proposal], rng: Generator
-    ) -> tuple[list[Cell], NDArray[np.float64], NDArray[np.float64]]:
-        """Candidates neither told nor pending, their means and standard deviations; none before there is a model."""
+    def unseen(self, pending: Collection[Proposal], rng: Generator) -> tuple[list[Cell], Prediction]:
+        """Candidates neither told nor pending, and what is predicted of them; none before there is a model."""
         model = self.learned.model()
         if model is None:
-            return [], self._mean, self._std
+            return [], NOTHING
         if self._fitted != self.learned.fitted:
             self._fitted = self.learned.fitted
             self._cells = self._mutants(np.random.default_rng(self._fitted))
-            self._mean, self._std = model.predict(_keys(self._cells))
+            self._predicted = model.predict(keys_of(self._cells))
         taken = {proposal.cell.key for proposal in pending} | self.learned.known
         chosen = [i for i, cell in enumerate(self._cells) if cell.key not in taken]
         if chosen:
-            return [self._cells[i] for i in chosen], self._mean[chosen], self._std[chosen]
+            return [self._cells[i] for i in chosen], self._predicted[chosen]
         # More was asked with this model than it had candidates: these are for this ask only.
         fresh = [cell for cell in self._mutants(rng) if cell.key not in taken]
-        return (fresh, *model.predict(_keys(fresh))) if fresh else ([], self._mean[:0], self._std[:0])
+        return (fresh, model.predict(keys_of(fresh))) if fresh else ([], NOTHING)
 
     def _mutants(self, rng: Generator) -> list[Cell]:
         parents = self.learned.best(self.parents)
@@ -121,5 +150,6 @@ def unseen_sample(space: CellSpace, known: set[int], pending: Collection[Proposa
     return cell
 
 
-def _keys(cells: Sequence[Cell]) -> NDArray[np.int64]:
+def keys_of(cells: Sequence[Cell]) -> NDArray[np.int64]:
+    """Their catalogue numbers."""
     return np.array([cell.key for cell in cells], np.int64)

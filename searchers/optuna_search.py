@@ -11,28 +11,26 @@ NSGA-II's parents) is made by such an ask in `tell`, seeded from the number of t
 from __future__ import annotations
 
 import copy
-import random
 import warnings
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from typing import Any
 
-import numpy as np
 import optuna
 from numpy.random import Generator
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseGASampler, BaseSampler, BruteForceSampler, CmaEsSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.catalogue import LABELS
+from nas.cell import Cell
 from nas.errors import InvalidCellError
-from nas.graph import EDGE_SPOTS, INTERIOR, MAX_EDGES
 from nas.space import CellSpace, Encoding
 from nas.trial import Proposal, Trial
 from searchers.goals import Goal, reached
+from searchers.optuna_study import distributions, parameters
+from searchers.reseeding import reseed
 
 ATTEMPTS = 25
 """Vectors asked for one proposal before a cell is drawn uniformly instead."""
@@ -99,7 +97,7 @@ class OptunaSearch:
         numeric = isinstance(self._sampler, CmaEsSampler)
         if isinstance(self._sampler, BruteForceSampler) and self.encoding is Encoding.C:
             raise ValueError("brute force needs a finite encoding, A or B")
-        self._distributions = _distributions(self.encoding, numeric)
+        self._distributions = distributions(self.encoding, numeric)
         for name, part in list(vars(self._sampler).items()):
             if isinstance(part, optuna.search_space.IntersectionSearchSpace):
                 setattr(self._sampler, name, _KnownSpace(self._distributions))
@@ -140,25 +138,24 @@ class OptunaSearch:
         if self._advances and state is TrialState.COMPLETE:
             self._advance(frozen)
 
+    def reject(self, cells: Collection[Cell]) -> None:
+        """A filter's rejections are pruned trials: what the sampler hears of them is that they were not worth it."""
+        for cell in cells:
+            self._add(Proposal(cell), TrialState.PRUNED)
+
     def _add(self, proposal: Proposal, state: TrialState) -> FrozenTrial:
         """Puts a proposal into the study, and before it the invalid vectors that led to it."""
         noted = proposal.provenance
         for vector in noted.get("invalid", ()):
-            self._storage.push(self._params(vector), self._distributions, self._invalid_state)
+            self._storage.push(parameters(vector, self._distributions), self._distributions, self._invalid_state)
         vector = noted.get("vector")
         if vector is None:
             vector = self.space.encode(proposal.cell, self.encoding).tolist()
         for key, value in noted.get("study", {}).items():
             self._storage.attrs[key] = max(value, self._storage.attrs.get(key, value))
-        trial = self._storage.push(self._params(vector), self._distributions, state)
+        trial = self._storage.push(parameters(vector, self._distributions), self._distributions, state)
         trial.system_attrs.update(noted.get("trial", {}))
         return trial
-
-    def _params(self, vector: Sequence[float]) -> dict[str, Any]:
-        return {
-            name: value if isinstance(distribution, FloatDistribution) else int(value)
-            for (name, distribution), value in zip(self._distributions.items(), vector, strict=True)
-        }
 
     @property
     def _invalid_state(self) -> TrialState:
@@ -204,9 +201,7 @@ class OptunaSearch:
 
     def _seeded(self, seed: int) -> BaseSampler:
         sampler = copy.deepcopy(self._sampler)
-        seeds = np.random.SeedSequence(seed)
-        for reseed in _generators(sampler, set()):
-            reseed(int(seeds.spawn(1)[0].generate_state(1)[0]))
+        reseed(sampler, seed, leave=_KnownSpace)
         return sampler
 
     def _study(self) -> Study:
@@ -297,51 +292,6 @@ def _made(sampler: SamplerName | BaseSampler, options: dict[str, Any]) -> BaseSa
         raise ValueError(f"sampler {sampler} needs a package that is not installed: {error}") from None
 
 
-def _distributions(encoding: Encoding, numeric: bool) -> dict[str, BaseDistribution]:
-    """One of every component, in order. numeric: without categories, for samplers that know none."""
-
-    def choice(count: int) -> BaseDistribution:
-        return IntDistribution(0, count - 1) if numeric else CategoricalDistribution(range(count))
-
-    match encoding:
-        case Encoding.A:
-            edges = [choice(2) for _ in range(EDGE_SPOTS)]
-        case Encoding.B:
-            edges = [choice(EDGE_SPOTS) for _ in range(MAX_EDGES)]
-        case Encoding.C:
-            edges = [*(FloatDistribution(0, 1) for _ in range(EDGE_SPOTS)), IntDistribution(0, MAX_EDGES)]
-    named = {f"edge_{i:02d}": distribution for i, distribution in enumerate(edges)}
-    return named | {f"operation_{i}": choice(LABELS) for i in range(INTERIOR)}
-
-
 def _is_ours(key: str) -> bool:
     """Whether an attribute of a trial need not travel: CMA-ES's pickles, and what the vector says already."""
     return key.startswith((*PICKLED, "tpe:relative_params", "gp:relative_params"))
-
-
-def _generators(part: Any, seen: set[int]) -> Iterator[Callable[[int], None]]:
-    """How to seed each generator that an object holds, itself or in its parts."""
-    if id(part) in seen or isinstance(part, type) or not hasattr(part, "__dict__"):
-        return
-    seen.add(id(part))
-    for value in list(vars(part).values()):
-        match value:
-            case np.random.RandomState() | random.Random():
-                yield value.seed
-            case Generator():
-                yield partial(_seed_bits, value)
-            case _KnownSpace():
-                pass
-            case _ if type(value).__name__ == "LazyRandomState":
-                yield partial(_seed_lazily, value)
-            case _:
-                yield from _generators(value, seen)
-
-
-def _seed_bits(generator: Generator, seed: int) -> None:
-    bits = generator.bit_generator
-    bits.state = type(bits)(seed).state
-
-
-def _seed_lazily(lazy: Any, seed: int) -> None:
-    lazy._rng = np.random.RandomState(seed)  # Optuna's samplers are written for it

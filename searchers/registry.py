@@ -79,6 +79,12 @@ SEARCHERS: Mapping[str, Entry] = {
         "policy gradient on independent logits",
         "Ying et al., 2019; Williams, 1992",
     ),
+    "controller": Entry(
+        "searchers.controller:Controller",
+        Kind.POLICY,
+        "recurrent controller that writes cells as strings",
+        "Zoph and Le, 2017; Pham et al., 2018",
+    ),
     "bananas": Entry(
         "searchers.bananas:Bananas", Kind.MODEL, "ensemble, path encoding, Thompson sampling", "White et al., 2021"
     ),
@@ -118,6 +124,12 @@ def unknown(kind: str, name: str, known: Mapping[str, Any]) -> ArchsweepError:
     return ArchsweepError(f"unknown {kind} {name!r}; {hint}")
 
 
+FILTER = Entry(
+    "searchers.filtered:Filtered", Kind.MODEL, "a surrogate lets the promising proposals of a searcher pass", "see docs"
+)
+"""The wrapper that `make_filtered` puts around a searcher; it is chosen beside a searcher, so it has no name above."""
+
+
 def make_searcher(
     name: str, space: CellSpace, parameters: Mapping[str, Any], budgets: tuple[int, ...] = ()
 ) -> Searcher:
@@ -128,24 +140,35 @@ def make_searcher(
     if name not in SEARCHERS:
         raise unknown("searcher", name, SEARCHERS)
     entry = SEARCHERS[name]
-    known = {parameter: default for parameter, _, default, _ in entry.parameters()}
-    if budgets and "budgets" in known:
-        known["budgets"] = budgets
+    defaults = {"budgets": budgets} if budgets else {}
+    return _made(entry, f"searcher {name!r}", (space,), parameters, defaults)
+
+
+def make_filtered(space: CellSpace, inner: Searcher, parameters: Mapping[str, Any]) -> Searcher:
+    """A searcher behind a filter. Raises `ArchsweepError` on an unknown parameter or value."""
+    return _made(FILTER, "filter", (space, inner), parameters, {})
+
+
+def _made(
+    entry: Entry, what: str, parts: tuple[Any, ...], parameters: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Searcher:
+    """The entry's class of these positional arguments and parameters, checked; ``what`` is its name in messages."""
+    known = {parameter: defaults.get(parameter, default) for parameter, _, default, _ in entry.parameters()}
     for parameter in parameters:
         if parameter not in known:
-            raise unknown(f"parameter of searcher {name!r}:", parameter, known)
+            raise unknown(f"parameter of {what}:", parameter, known)
     hints = get_type_hints(entry.make)
     model = create_model(  # type: ignore[call-overload]  # fields made from another class
-        name,
+        "Parameters",
         __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True),  # a sampler object, say
         **{key: (hints[key], default) for key, default in known.items()},
     )
     try:
-        searcher: Searcher = entry.make(space, **dict(model(**parameters)))
+        searcher: Searcher = entry.make(*parts, **dict(model(**parameters)))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(part for part in map(str, first["loc"]) if "[" not in part)  # less the branches of a union
-        raise ArchsweepError(f"searcher {name!r}: {where} = {first['input']!r}: {first['msg']}") from None
+        raise ArchsweepError(f"{what}: {where} = {first['input']!r}: {first['msg']}") from None
     except ValueError as error:
-        raise ArchsweepError(f"searcher {name!r}: {error}") from None
+        raise ArchsweepError(f"{what}: {error}") from None
     return searcher

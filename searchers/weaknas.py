@@ -53,8 +53,8 @@ class WeakNas:
         model = self._learned.model()
         if model is not None and self._ranked != self._learned.fitted:
             self._ranked = self._learned.fitted
-            mean, _ = model.predict(self.space.numbers)
+            score = model.predict(self.space.numbers).score.copy()
             told = np.array([cell.key for cell in self._learned.cells[: self._ranked]])
-            mean[np.searchsorted(self.space.numbers, told)] = -np.inf
-            self._best = self.space.numbers[np.argsort(-mean, kind="stable")[: self.top]]
+            score[np.searchsorted(self.space.numbers, told)] = -np.inf
+            self._best = self.space.numbers[np.argsort(-score, kind="stable")[: self.top]]
         return self._best

@@ -16,6 +16,7 @@ from sklearn.neural_network import MLPRegressor
 
 from nas.catalogue import CELLS
 from nas.features import Cells, graph_features, path_encoding
+from surrogate.base import Prediction, normal
 
 SCALE, CLIP = 0.02, 6.0
 """Accuracies are learnt as (accuracy - median) / SCALE, cut at CLIP: how bad a bad cell is does not matter."""
@@ -49,27 +50,29 @@ class Ensemble:
                 for member in range(self.members)
             ]
 
-    def predict(self, cells: Cells) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def predict(self, cells: Cells) -> Prediction:
+        """The interval is of what the members think possible, not of what is true: it is no conformal one."""
         features = self._features(cells)
         predictions = np.stack([member.predict(features) for member in self._fitted]) * SCALE
-        return predictions.mean(0) + self._median, predictions.std(0)
+        return normal(predictions.mean(0) + self._median, predictions.std(0))
 
     def _features(self, cells: Cells) -> NDArray[np.float32]:
         if self.model is Model.MLP:
             return path_encoding(cells)
         if len(cells) == CELLS:
             return _features_of_all()[cells]
-        return _described(cells)
+        return described(cells)
 
 
-def _described(cells: Cells) -> NDArray[np.float32]:
+def described(cells: Cells) -> NDArray[np.float32]:
+    """Graph features and short paths, float32 (cells, 72)."""
     return np.concatenate([graph_features(cells), path_encoding(cells, SHORT_PATHS)], 1)
 
 
 @lru_cache(maxsize=1)
 def _features_of_all() -> NDArray[np.float32]:
     """Of the whole catalogue, 122 MB, for those who rank the whole space again and again."""
-    return np.concatenate([_described(part) for part in np.array_split(np.arange(CELLS), 16)])
+    return np.concatenate([described(part) for part in np.array_split(np.arange(CELLS), 16)])
 
 
 def _made(model: Model, seed: int, cells: int) -> Any:

@@ -16,6 +16,7 @@ from nas.trial import Proposal, Result, Trial
 from orchestrator.loop import Streams
 from searchers.base import Searcher
 from searchers.brackets import hyperband_shapes
+from searchers.controller import END, PRESENT, Controller, Draft, Policy, tokens
 from searchers.learned import Learned
 from searchers.local_search import LocalSearch
 from searchers.nsga2 import Nsga2, crowding, fronts, ranked
@@ -48,11 +49,12 @@ def search(searcher: Searcher, trials: int, workers: int = 1, seed: int = 0) -> 
     return asked
 
 
-@pytest.mark.parametrize("name", ["local", "reinforce", "bananas", "npenas", "weaknas", "dehb", "bohb"])
+@pytest.mark.parametrize("name", ["local", "reinforce", "controller", "bananas", "npenas", "weaknas", "dehb", "bohb"])
 def test_better_than_random_where_there_is_something_to_learn(name: str) -> None:
     parameters = {
         "local": {"starts": 2},
         "reinforce": {"learning_rate": 5.0},
+        "controller": {"learning_rate": 0.01, "hidden": 20},
         "bananas": {"model": "trees", "members": 2},
         "npenas": {"members": 1},
         "weaknas": {"initial": 60, "batch": 100},
@@ -95,6 +97,46 @@ def test_reinforce_makes_a_good_choice_likelier_and_a_bad_one_less_likely() -> N
     assert ((searcher._edges[:, 1] > searcher._edges[:, 0]) == present).all()
 
 
+def test_a_cell_is_written_as_a_string_and_read_back() -> None:
+    rng = np.random.default_rng(0)
+    lengths = set()
+    for _ in range(300):
+        cell, draft = SPACE.sample(rng).pruned, Draft()
+        string = tokens(cell)
+        lengths.add(len(string))
+        for token in string:
+            assert not draft.done
+            assert token in draft.allowed
+            draft.add(token)
+        assert draft.done
+        assert (draft.frame, tuple(draft.labels)) == (cell.frame, cell.labels)
+    assert len(lengths) > 2
+
+
+def test_a_policy_gives_every_string_its_probability() -> None:
+    """How often strings are written is what they are scored: of the shortest ones, often enough to count."""
+    policy, rng = Policy(5), np.random.default_rng(0)
+    written = Counter((draft.frame, tuple(draft.labels)) for _ in range(150) for draft in policy.write(rng))
+    scored = float(policy.score([END, PRESENT])[0].exp().detach())
+    expected, found = scored * written.total(), written[1 << 15, ()]
+    assert abs(found - expected) < 4 * expected**0.5
+
+
+def test_a_controller_writes_rewarded_strings_more_often() -> None:
+    searcher = Controller(SPACE, hidden=10, learning_rate=0.01)
+    good, bad = (SPACE.sample(np.random.default_rng(seed)) for seed in (1, 2))
+
+    def likelihood(cell: Cell) -> float:
+        return float(searcher._policy.score(tokens(cell.pruned))[0].detach())
+
+    before = likelihood(good), likelihood(bad)
+    for number in range(20):
+        cell, objective = ((bad, 0.5), (good, 0.9))[number % 2]
+        searcher.tell(outcome(number, Proposal(cell), objective))
+    assert likelihood(good) > before[0]
+    assert likelihood(bad) < likelihood(good)
+
+
 def test_a_model_is_due_at_told_counts_that_grow_with_the_search() -> None:
     learned = Learned(lambda: Ensemble(Model.TREES, 1), initial=10, every=10)
     due = set()
@@ -121,12 +163,13 @@ def test_an_ensemble_predicts_what_it_can_and_says_where_it_is_sure(model: Model
     accuracies = np.array([0.9 + 0.05 * smooth(Cell.numbered(int(cell))) for cell in cells])
     ensemble = Ensemble(model, 3)
     ensemble.fit(cells[:200], accuracies[:200], seed=1)
-    mean, std = ensemble.predict(cells[200:])
-    assert np.corrcoef(mean, accuracies[200:])[0, 1] > 0.7
-    assert (std >= 0).all()
+    predicted = ensemble.predict(cells[200:])
+    assert np.corrcoef(predicted.mean, accuracies[200:])[0, 1] > 0.7
+    assert (predicted.low <= predicted.mean).all()
+    assert (predicted.mean <= predicted.high).all()
     again = Ensemble(model, 3)
     again.fit(cells[:200], accuracies[:200], seed=1)
-    assert (again.predict(cells[200:])[0] == mean).all()
+    assert (again.predict(cells[200:]).mean == predicted.mean).all()
 
 
 def test_fronts_are_what_domination_says() -> None:
@@ -238,6 +281,7 @@ def test_budgets_come_from_the_table(small_table, data) -> None:
     [
         ("local", {"starts": 0}, "starts must be at least 1"),
         ("reinforce", {"momentum": 1.0}, "momentum in"),
+        ("controller", {"hidden": 0}, "hidden must be at least 1"),
         ("bananas", {"initial": 1}, "initial must be at least 2"),
         ("npenas", {"candidates": 0}, "candidates and parents"),
         ("weaknas", {"top": 0}, "top must be at least 1"),

@@ -16,31 +16,29 @@ MAY_IMPORT = {
     "workers": {"nas", "surrogate"},
     "orchestrator": {"nas", "surrogate", "searchers", "workers"},
 }
+COMMANDS = {str(path.relative_to(ROOT)) for path in (ROOT / "orchestrator").glob("commands_*.py")}
 ADAPTERS = {
-    "ray": {"workers/ray_fleet.py", "workers/ray_pool.py"},
-    "mlflow": {"orchestrator/tracking.py"},
-    "optuna": {"searchers/optuna_search.py"},
-    "matplotlib": {"orchestrator/draw.py"},
+    "ray": {"orchestrator/launch_ray.py", "workers/ray_fleet.py", "workers/ray_pool.py"},
+    "mlflow": {"orchestrator/tracking.py", "orchestrator/tracking_arms.py"},
+    "jinja2": {"orchestrator/report_html.py"},
+    "optuna": {"searchers/optuna_search.py", "searchers/optuna_study.py"},
+    "sqlalchemy": {"searchers/optuna_study.py"},
+    "matplotlib": {"orchestrator/animation.py", "orchestrator/draw.py", "orchestrator/plots.py"},
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
-    "click": {"orchestrator/cli.py", "orchestrator/commands_table.py", "orchestrator/commands_train.py"},
-    "rich": {
-        "orchestrator/cli.py",
-        "orchestrator/commands_table.py",
-        "orchestrator/commands_train.py",
-        "orchestrator/progress.py",
-    },
+    "click": {"orchestrator/cli.py", *COMMANDS},
+    "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
     "safetensors": {"workers/checkpoint.py"},
     "sklearn": {"surrogate/ensemble.py", "workers/datasets.py"},
     "torch": {
-        "orchestrator/commands_train.py",
+        "searchers/controller.py",
         "workers/checkpoint.py",
         "workers/network.py",
         "workers/optimizers.py",
         "workers/trainer.py",
         *(str(path.relative_to(ROOT)) for path in (ROOT / "surrogate").glob("*.py")),
     },
-    "pydantic": {"orchestrator/config.py", "searchers/registry.py"},
+    "pydantic": {"orchestrator/config.py", "orchestrator/sweep_config.py", "searchers/registry.py"},
 }
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 

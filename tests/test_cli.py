@@ -27,7 +27,7 @@ Until = Callable[[Callable[[], object]], None]
 
 COMMANDS = (
     ("search",), ("searchers",), ("table",), ("table", "import"), ("table", "info"), ("table", "query"),
-    ("table", "build"), ("train",), ("track",), ("ui",),
+    ("table", "build"), ("table", "datasheet"), ("train",), ("drift",), ("stop",), ("track",), ("ui",),
 )  # fmt: skip
 CHAIN = '{"adjacency": "010001000", "operations": "input,conv3x3-bn-relu,output"}'
 PASSWORD = "http://user:hunter2@127.0.0.1:5000"
@@ -58,7 +58,6 @@ WRONG = {
     "a cell with an unknown operation": (
         'table query {small} --cell {{"adjacency":"010001000","operations":"input,conv5x5,output"}}',
         "unknown operation 'conv5x5'"),
-    "no table": (SEARCH, "no table given; name one with --table FILE"),
     "a search on a table that is missing": (SEARCH + " --table {dir}/none.arrow", "no table at {dir}/none.arrow"),
     "a search on a file that is no table": (SEARCH + " --table {dir}/text.arrow", "is no archsweep table"),
     "an unknown searcher": (SEARCH + " --table {small} --searcher evolutoin",
@@ -99,6 +98,7 @@ WRONG = {
     "a file as folder": (SEARCH + " --table {small} --out {dir}/file", "cannot write in {dir}/file"),
     "a folder of other files": (SEARCH + " --table {small} --out {dir}", "holds no search but other files"),
     "nothing to track": ("track {dir}", "{dir} holds no tracked search"),
+    "nothing to stop": ("stop {dir} 1", "{dir} holds no search"),
     "nothing to show": ("ui {dir}", "nothing is tracked in {dir}"),
     "an unknown command": ("serach", "No such command 'serach'"),
     "an unknown option": ("search --tabel x", "No such option"),
@@ -253,7 +253,8 @@ def test_a_result_is_one_json_object_with_the_documented_keys(
     result = json.loads(said.out)
     assert list(result) == [field.name for field in fields(Summary)] == [
         "trials", "failed", "duplicates", "best_hash", "best_objective", "best_test_accuracy", "regret",
-        "clock_seconds", "wall_seconds", "trials_per_second", "run_dir", "mlflow_run_id",
+        "clock_seconds", "utilisation", "busy_seconds", "queue_seconds", "cost", "wall_seconds", "trials_per_second",
+        "spans", "binds", "run_dir", "mlflow_run_id",
     ]  # fmt: skip
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
     assert (said.err, result["trials"], result["mlflow_run_id"]) == ("", 30, None)

@@ -32,9 +32,17 @@ from workers.table import Objective, TableEvaluator
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 
+CLUSTER = [
+    {"count": 2, "preemptions": 9.0, "restart": 0.01, "stragglers": 0.3, "joins": 0.1, "price": 0.3},
+    {"count": 1, "speed": 0.7, "failures": 3.0, "leaves": 0.4, "price": 1.0},
+    {"count": 1, "preemptions": 6.0, "checkpoints": False, "price": 0.2},
+]
 SEARCHES = {
     "random": {"searcher": {"name": "random"}, "trials": 16, "seed": 3},
     "evolution": {"searcher": {"population": 6, "tournament": 3}, "pool": {"workers": 3, "speed_spread": 0.5}},
+    "generations": {"pool": {"workers": 3, "dispatch": "generation"}, "seed": 4},
+    "cluster": {"pool": {"cluster": CLUSTER}, "seed": 5},
+    "cluster in generations": {"pool": {"cluster": CLUSTER, "dispatch": "generation"}, "seed": 6},
     "paying again": {"searcher": {"name": "random"}, "duplicates": "evaluate", "seed": 1},
     "budget in seconds": {"searcher": {"name": "random"}, "trials": None, "budget_seconds": 8e3, "seed": 2},
 }
@@ -64,11 +72,12 @@ def told(run_dir: Path) -> list[Trial]:
 def outcome(run_dir: Path) -> dict[str, Any]:
     """What result.json says, but for wall times and the folder's name."""
     values: dict[str, Any] = json.loads((run_dir / "result.json").read_text())
-    return {name: values[name] for name in values if name not in ("wall_seconds", "trials_per_second", "run_dir")}
+    measured = ("wall_seconds", "trials_per_second", "spans", "binds", "run_dir")
+    return {name: values[name] for name in values if name not in measured}
 
 
 def files(run_dir: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in run_dir.iterdir() if path.name != "result.json"}
+    return {path.name: path.read_bytes() for path in run_dir.iterdir()}
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_process(archsweep: Run, curves_table: Path, tmp_path: Path) -> None:
@@ -161,10 +170,9 @@ def test_late_and_repeated_completions_are_ignored_and_counted(small_table: Path
 
 def test_a_finished_search_run_again_changes_nothing(small_table: Path, tmp_path: Path) -> None:
     search(tmp_path / "run", small_table)
-    before, result = files(tmp_path / "run"), outcome(tmp_path / "run")
+    before = files(tmp_path / "run")
     search(tmp_path / "run", small_table)
     assert files(tmp_path / "run") == before
-    assert outcome(tmp_path / "run") == result
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -18,13 +19,16 @@ from nas.errors import ArchsweepError
 from nas.space import CellSpace
 from nas.trial import Proposal, Result, Trial
 from orchestrator.loop import Streams
+from searchers import registry
 from searchers.base import Searcher
 from searchers.optuna_search import SamplerName
-from searchers.registry import SEARCHERS, make_searcher
+from searchers.registry import SEARCHERS
+from surrogate.controls import ParametersOnly
 
 SMALL = range(91)  # every cell of up to four vertices
 VARIANTS: list[tuple[str, dict]] = [
-    *[(name, {}) for name in SEARCHERS if name not in ("bananas", "npenas", "weaknas", "optuna")],
+    *[(name, {}) for name in SEARCHERS if name not in ("bananas", "npenas", "weaknas", "optuna", "controller")],
+    ("controller", {"hidden": 5}),
     ("random", {"sampling": "edges"}),
     ("evolution", {"variant": "paper", "population": 12, "tournament": 3}),
     ("evolution", {"population": 10, "tournament": 10, "mutation_rate": 2.5}),
@@ -39,15 +43,43 @@ VARIANTS: list[tuple[str, dict]] = [
     *[("optuna", {"sampler": name}) for name in SamplerName if name not in (SamplerName.GP, SamplerName.BRUTEFORCE)],
     ("optuna", {"sampler": "bruteforce", "encoding": "B"}),
     ("optuna", {"encoding": "C", "invalid": "pruned"}),
+    ("evolution", {"population": 10, "tournament": 3, "filter": {"surrogate": "trees"}}),
+    ("evolution", {"filter": {"policy": "quantile", "lag": 5}}),
+    ("evolution", {"filter": {"policy": "space", "top": 5}}),
+    ("npenas", {"members": 1, "candidates": 10, "batch": 20, "filter": {"policy": "ei"}}),
+    ("local", {"filter": {"policy": "thompson", "tau": -1.0}}),
+    ("reinforce", {"filter": {"tau": -1.0}}),
+    ("nsga2", {"population": 10, "filter": {"policy": "space", "tau": -1.0}}),
+    ("hyperband", {"filter": {"tau": -1.0}}),
+    ("dehb", {"filter": {"policy": "space", "tau": -1.0}}),
+    ("halving", {"filter": {"policy": "quantile", "tau": -1.0}}),
+    ("optuna", {"sampler": "nsgaii", "filter": {"tau": -1.0}}),
+    ("optuna", {"encoding": "C", "filter": {"policy": "quantile", "tau": -1.0}}),
 ]
+QUICK_FILTER = {"policy": "top", "surrogate": ParametersOnly, "candidates": 3, "labels": 6}
 LEARNS_WHAT_TO_AVOID = {"local", "bananas", "npenas", "weaknas"}
 """Searchers that never propose a cell that is pending or told while others are to be had."""
-COSTLY = {"bananas", "npenas", "weaknas", "optuna"}
+COSTLY = {"bananas", "npenas", "weaknas", "optuna", "controller"}
+
+
+def called(parameters: dict) -> str:
+    values = {**parameters, **{f"filter {key}": value for key, value in parameters.get("filter", {}).items()}}
+    return "-".join("filter" if key == "filter" else str(value) for key, value in values.items())
+
+
 every_searcher = pytest.mark.parametrize(
     ("name", "parameters"),
     VARIANTS,
-    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())) or "default",
+    ids=lambda value: value if isinstance(value, str) else called(value) or "default",
 )
+
+
+def make_searcher(name: str, space: CellSpace, parameters: dict) -> Searcher:
+    """What the registry makes of these, behind a filter if they say so."""
+    parameters = dict(parameters)
+    filtered = parameters.pop("filter", None)
+    inner = registry.make_searcher(name, space, parameters)
+    return inner if filtered is None else registry.make_filtered(space, inner, QUICK_FILTER | filtered)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,9 +89,14 @@ def quiet_optuna() -> None:
 
 def steps(name: str, parameters: dict, trials: int) -> int:
     """How many trials to play: fewer with the searchers that think long."""
-    if name == "weaknas" or parameters.get("sampler") in ("motpe", "bruteforce"):
+    if (
+        name in ("weaknas", "controller")
+        or (name == "optuna" and "filter" in parameters)
+        or parameters.get("sampler") in ("motpe", "bruteforce")
+    ):
         return trials // 8
-    return trials // 4 if name in COSTLY else trials
+    fits = name in COSTLY or parameters.get("filter", {}).get("surrogate") == "trees"
+    return trials // 4 if fits else trials
 
 
 def accuracy(cell: Cell) -> float:
@@ -202,6 +239,13 @@ def test_a_stream_is_the_only_randomness(name: str, parameters: dict, played_els
     """Same tells and streams, other process, other hash seed: the same proposals."""
     here = [[p.cell.frame, list(p.cell.labels), p.epochs] for p in sequence(name, parameters)]
     assert [there[VARIANTS.index((name, parameters))] for there in played_elsewhere] == [here, here]
+
+
+def test_the_example_of_the_docs_searches() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "searchers.md").read_text()
+    names: dict = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    assert names["proposal"].provenance["by"] == "mutation"
 
 
 def test_evolution_beats_random() -> None:

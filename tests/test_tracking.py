@@ -166,6 +166,9 @@ def test_everything_about_a_search_is_in_its_mlflow_run(
     assert run.data.metrics["finished"] == result["trials"]
     assert run.data.metrics["objective"] == result["best_objective"]
     assert run.data.metrics["regret"] == result["regret"]
+    assert run.data.metrics["utilisation"] == result["utilisation"]
+    assert run.data.tags["archsweep.binds"] == (result["binds"] or "unknown")
+    assert {f"archsweep.seconds.{part}" for part in result["spans"]} <= run.data.tags.keys()
     names = {"config.toml", "trajectory.parquet", "regret.png", "best_cell.svg"}
     assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} == names
     for name in names:

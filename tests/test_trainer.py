@@ -19,11 +19,13 @@ from nas.trial import Proposal
 from tests.cells import cells
 from workers.base import evaluate
 from workers.datasets import Data, load
+from workers.live import CurveReader
 from workers.network import Network
 from workers.optimizers import TensorFlowRMSprop
 from workers.recipe import Recipe, preset
-from workers.train_evaluator import TrainEvaluator, TrainSpec
-from workers.trainer import Epoch, Training, cropped, train
+from workers.train_evaluator import TrainEvaluator
+from workers.train_source import TrainSpec
+from workers.trainer import Epoch, Training, check_device, cropped, train
 
 INCEPTION = Cell.of(
     [
@@ -159,9 +161,11 @@ def test_a_training_stops_when_it_is_told_to(digits: Data) -> None:
 
 def test_a_loss_that_is_not_a_number_is_a_failure_and_names_the_epoch(digits: Data, tmp_path: Path) -> None:
     wild = replace(SETTING, recipe=replace(SETTING.recipe, learning_rate=1e30))
-    with pytest.raises(EvaluationError, match="the loss became nan in epoch 1"):
+    with pytest.raises(EvaluationError, match="the loss became infinite or no number in epoch 1"):
         train(CELL, wild, digits, (0, 1))
-    assert evaluate(TrainEvaluator(TrainSpec(wild)), Proposal(CELL), 0) == "the loss became nan in epoch 1"
+    assert evaluate(TrainEvaluator(TrainSpec((wild,))), Proposal(CELL), 0) == (
+        "the loss became infinite or no number in epoch 1"
+    )
 
 
 def test_a_repeat_that_diverges_leaves_the_others_alone(digits: Data) -> None:
@@ -176,20 +180,45 @@ def test_a_repeat_that_diverges_leaves_the_others_alone(digits: Data) -> None:
     assert np.isfinite(metrics[1]).all()
 
 
+def test_weights_that_break_in_the_last_step_are_a_failure_too(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(CELL, SETTING, digits, (0, 1), "cpu")
+    step = training._step
+
+    def breaking(done: int, *batch: torch.Tensor) -> torch.Tensor:
+        found = step(done, *batch)
+        if done == 1_000 // 32 - 1:
+            with torch.no_grad():
+                next(training.network.parameters())[0] = torch.inf
+        return found
+
+    monkeypatch.setattr(training, "_step", breaking)
+    loss, _ = training.run_epoch()
+    assert loss.isfinite().all()
+    assert training.progress.lost == (0,)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cuda:-1", ""])
+def test_a_device_that_is_not_there_is_one_line(device: str) -> None:
+    with pytest.raises(ArchsweepError, match="no device"):
+        check_device(device)
+
+
 def test_the_evaluator_goes_on_from_its_checkpoint_and_removes_it(tmp_path: Path) -> None:
     def kill(report: Epoch) -> None:
         raise KilledError
 
-    spec = TrainSpec(SETTING, checkpoints=tmp_path / "checkpoints")
+    spec = TrainSpec((SETTING,), live=tmp_path / "checkpoints")
     proposal = Proposal(CELL, epochs=2)
     with pytest.raises(KilledError):
         TrainEvaluator(spec, kill)(proposal, 9)
-    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    assert len(list((tmp_path / "checkpoints").glob("*.safetensors"))) == 1
     seen: list[int] = []
     result = TrainEvaluator(spec, lambda report: seen.append(report.number))(proposal, 9)
     assert seen == [2]
-    assert not list((tmp_path / "checkpoints").iterdir())
-    fresh = TrainEvaluator(TrainSpec(SETTING, column="test"))(proposal, 9)
+    assert not list((tmp_path / "checkpoints").glob("*.safetensors"))
+    (curve,) = (tmp_path / "checkpoints").glob("*.jsonl")
+    assert [epoch["epoch"] for epoch in CurveReader(curve).new()] == [1, 2]
+    fresh = TrainEvaluator(TrainSpec((SETTING,), column="test"))(proposal, 9)
     assert replace(fresh, objective=result.objective, training_seconds=result.training_seconds) == result
     assert (fresh.objective, result.objective) == (result.test_accuracy, result.validation_accuracy)
     assert result.parameters == cost(CELL, SETTING.skeleton).parameters

@@ -32,7 +32,7 @@ def whole(small_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {"table": small_table, "trials": 60, "searcher": {"name": "random"}, "tracking": {"enabled": False}}
     job = Search(parse(settings, "test"), run_dir)
     run_dir.mkdir()
-    metrics = MetricsFile(run_dir, job.trajectory, {})
+    metrics = MetricsFile(run_dir, job.trajectory, job.usage, {})
     (run_dir / "metrics.jsonl").rename(run_dir / ".lock.metrics")  # or it would be no folder of a search
     job.run([metrics])
     metrics.end("FINISHED", ())

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nas.errors import DataError
 from nas.files import replacing
 
 
@@ -54,7 +55,10 @@ def save(path: Path, identity: str, network: nn.Module, optimizer: Optimizer, pr
     }
     whole = {name: value.contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
-        save_file(whole, temporary, {"identity": identity, "progress": json.dumps(about)})
+        try:
+            save_file(whole, temporary, {"identity": identity, "progress": json.dumps(about)})
+        except SafetensorError as error:  # e.g. of a disk that is full
+            raise DataError(f"cannot write checkpoint {path}: {error}") from None
 
 
 def load(path: Path, identity: str, network: nn.Module, optimizer: Optimizer) -> Progress | None:

@@ -126,7 +126,7 @@ class Fleet:
         self._due = 0.0
         self._none_since: float | None = None
         self._said = False
-        self._owns_ray = _connect(address)
+        self._owns_ray = connect(address)
         try:
             self._await_first()
         except BaseException:
@@ -245,7 +245,7 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "")
 
 
-def _connect(address: str | None) -> bool:
+def connect(address: str | None) -> bool:
     """Joins or starts Ray; whether it was started or joined here, so that it is left again at the end."""
     if ray.is_initialized():
         return False

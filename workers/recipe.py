@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 from nas.errors import ArchsweepError
 from nas.network import Skeleton
 from workers.datasets import DataSpec
+
+Optimizer = Literal["rmsprop", "sgd", "adamw"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Recipe:
 
     epochs: int = 108
     batch: int = 256
-    optimizer: Literal["rmsprop", "sgd", "adamw"] = "rmsprop"
+    optimizer: Optimizer = "rmsprop"
     learning_rate: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -54,9 +58,19 @@ class Setting:
         """The same with another number of epochs; None changes nothing."""
         return self if epochs is None else replace(self, recipe=replace(self.recipe, epochs=epochs))
 
+    def grid(self, choices: Mapping[str, Sequence[Any]]) -> tuple[Setting, ...]:
+        """Every combination of these values of the recipe's fields; only itself if there are none."""
+        combinations = (dict(zip(choices, values, strict=True)) for values in product(*choices.values()))
+        return tuple(replace(self, recipe=replace(self.recipe, **changes)) for changes in combinations)
+
     def to_json(self) -> dict[str, Any]:
         """All of it as nested JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Setting:
+        """The inverse of `to_json`; what an older version did not know yet has its default. Raises `TypeError`."""
+        return cls(DataSpec(**values["data"]), Skeleton(**values["skeleton"]), Recipe(**values["recipe"]))
 
 
 SHAPES = {"digits": (1, 8), "fashion-mnist": (1, 28), "cifar-10": (3, 32)}
@@ -69,40 +83,46 @@ FULL = {
 }
 QUICK = {
     "digits": DataSpec("digits", 1_000, 398, 399),
-    "fashion-mnist": DataSpec("fashion-mnist", 5_000, 2_000, 2_000, pool=2, scored=1_000),
-    "cifar-10": DataSpec("cifar-10", 5_000, 2_000, 2_000, pool=2, scored=1_000),
+    "fashion-mnist": DataSpec("fashion-mnist", 5_000, 5_000, 5_000, pool=2, scored=1_000),
+    "cifar-10": DataSpec("cifar-10", 5_000, 5_000, 5_000, pool=2, scored=1_000),
 }
 QUICK_RECIPE = Recipe(
-    epochs=9,
+    epochs=6,
     batch=128,
     optimizer="sgd",
-    learning_rate=0.3,
+    learning_rate=0.2,
     weight_decay=5e-4,
     warmup=10,
     normalisation_momentum=0.9,
     crop=0,
     flip=False,
 )
-DIGITS_RECIPE = replace(QUICK_RECIPE, batch=32, learning_rate=0.1)  # so few images make few steps an epoch
+DIGITS_RECIPE = replace(QUICK_RECIPE, epochs=9, batch=32, learning_rate=0.1)  # so few images make few steps an epoch
+QUICK_SKELETON = Skeleton(stem_channels=8, cells_per_stack=1)
+"""With 4 channels the repeats of a cell differ twice as much as with 8, at most of the cost."""
+DIGITS_SKELETON = replace(QUICK_SKELETON, stem_channels=4)
 PRESETS = {
-    "nasbench101": ("cifar-10", Skeleton(), {name: (spec, Recipe()) for name, spec in FULL.items()}),
+    "nasbench101": ("cifar-10", {name: (spec, Skeleton(), Recipe()) for name, spec in FULL.items()}),
     "cpu": (
         "digits",
-        Skeleton(stem_channels=4, cells_per_stack=1),
-        {name: (spec, DIGITS_RECIPE if name == "digits" else QUICK_RECIPE) for name, spec in QUICK.items()},
+        {
+            "digits": (QUICK["digits"], DIGITS_SKELETON, DIGITS_RECIPE),
+            "fashion-mnist": (QUICK["fashion-mnist"], QUICK_SKELETON, QUICK_RECIPE),
+            "cifar-10": (QUICK["cifar-10"], QUICK_SKELETON, QUICK_RECIPE),
+        },
     ),
 }
-"""Preset -> its data set if none is named, its skeleton, and images and recipe by data set."""
+"""Preset -> its data set if none is named; images, skeleton and recipe by data set."""
 
 
 def preset(name: str, dataset: str | None = None) -> Setting:
     """A preset on one of the data sets. Raises `ArchsweepError` if there is none such."""
     if name not in PRESETS:
         raise ArchsweepError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
-    usual, skeleton, settings = PRESETS[name]
+    usual, settings = PRESETS[name]
     dataset = usual if dataset is None else dataset
     if dataset not in settings:
         raise ArchsweepError(f"unknown data set {dataset!r}; choose from {', '.join(settings)}")
     channels, side = SHAPES[dataset]
-    spec, recipe = settings[dataset]
+    spec, skeleton, recipe = settings[dataset]
     return Setting(spec, replace(skeleton, image_size=side // spec.pool, image_channels=channels), recipe)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from math import isnan
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.catalogue import CELLS
 from nas.errors import DataError, EvaluationError
 from nas.table import Table
 from nas.trial import Proposal, Result
+from workers.source import Seconds, Source
 
 Column = Literal["validation", "test"]
 
@@ -113,6 +117,39 @@ def _mean_over_repeats(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.where(count, total, np.nan) / np.maximum(count, 1))
 
 
+def true_accuracies(table: Table) -> NDArray[np.float64]:
+    """Mean test accuracy at the largest budget of every cell of the catalogue, float64 (cells,), NaN where unknown."""
+    truth = np.full(CELLS, np.nan)
+    truth[table.cells] = _mean_over_repeats(table.metric("final_test_accuracy")[:, -1])
+    return truth
+
+
 def open_evaluator(path: str, objective: Objective) -> TableEvaluator:
-    """The evaluator of a table file, for pools that make it in another process."""
+    """The evaluator of a table file, also for pools that make it in another process; opened once a process."""
+    try:
+        about = Path(path).stat()
+    except OSError:
+        return TableEvaluator(Table(path), objective)  # which says what is wrong
+    return _evaluator(path, objective, (about.st_ino, about.st_size, about.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _evaluator(path: str, objective: Objective, version: tuple[int, ...]) -> TableEvaluator:
+    """The arms of a sweep share it. version: a file that was replaced is opened anew."""
     return TableEvaluator(Table(path), objective)
+
+
+def table_source(path: Path, objective: Objective) -> Source:
+    """What a search has to know of a table. Raises `DataError`."""
+    evaluator = open_evaluator(str(path), objective)
+    table = evaluator.table
+    return Source(
+        here=lambda: evaluator,
+        elsewhere=partial(open_evaluator, str(path), objective),
+        identity={"table": table.fingerprint},
+        tags={"archsweep.table": path.name},
+        budgets=evaluator.budgets,
+        cells=None if len(table) == CELLS else table.cells,
+        best=evaluator.best,
+        seconds=Seconds.RECORDED if "final_training_time" in table.names else Seconds.UNKNOWN,
+    )

@@ -2,65 +2,84 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import fields, replace
 
+from nas.errors import EvaluationError
 from nas.network import cost
 from nas.table import METRICS
 from nas.trial import Proposal, Result
 from workers.datasets import load
-from workers.recipe import Setting
-from workers.trainer import Epoch, identity, train
-
-
-@dataclass(frozen=True)
-class TrainSpec:
-    """What a live evaluator does, in values that travel to other processes; `TrainEvaluator` makes it of this.
-
-    column: the accuracy that is the objective. folder: of the images, None to look in the usual places. checkpoints: a
-    folder where unfinished trainings are kept, so that another evaluator goes on with one whose process died.
-    device: as torch names it, e.g. ``cpu`` or ``cuda``.
-    """
-
-    setting: Setting
-    column: Literal["validation", "test"] = "validation"
-    folder: Path | None = None
-    checkpoints: Path | None = None
-    device: str = "cpu"
+from workers.live import LiveTraining
+from workers.recipe import Recipe
+from workers.train_source import TrainSpec
+from workers.trainer import Epoch, Outcome, check_device, train
 
 
 class TrainEvaluator:
-    """An `Evaluator` that trains. Raises `DataError` if the images are missing or damaged.
+    """An `Evaluator` that trains. Raises `ArchsweepError` if the device or the images are missing.
 
     on_epoch: see `workers.trainer.train`.
     """
 
     def __init__(self, spec: TrainSpec, on_epoch: Callable[[Epoch], bool | None] | None = None) -> None:
         self.spec, self._on_epoch = spec, on_epoch
-        self._data = load(spec.setting.data, spec.folder)
+        check_device(spec.device)
+        self._data = load(spec.settings[0].data, spec.folder)
 
     def __call__(self, proposal: Proposal, seed: int) -> Result:
-        """Trains the proposal's cell for its epochs, or for the setting's. Raises `EvaluationError` if it diverges."""
-        spec, cell = self.spec, proposal.cell
-        setting = spec.setting.trained_for(proposal.epochs)
-        path = None
-        if spec.checkpoints is not None:
-            spec.checkpoints.mkdir(parents=True, exist_ok=True)
-            name = hashlib.blake2b(identity(cell, setting, (seed,)).encode(), digest_size=16).hexdigest()
-            path = spec.checkpoints / f"{name}.safetensors"
-        metrics = train(cell, setting, self._data, (seed,), self._on_epoch, path, spec.device).metrics[0]
-        if path is not None:
-            path.unlink(missing_ok=True)
-        final = dict(zip(METRICS, metrics.tolist(), strict=True))
+        """The training with the best validation accuracy of all settings, at the cost of all.
+
+        Each is for the proposal's epochs, or for the setting's. Raises `EvaluationError` if all diverge.
+        """
+        lives = [self._live(proposal, seed, number) for number in range(len(self.spec.settings))]
+        results, reasons = [], []
+        for number, live in enumerate(lives):
+            try:
+                results.append(self._trained(proposal, seed, number, live))
+            except EvaluationError as error:
+                reasons.append(str(error))
+        for live in filter(None, lives):  # not before, so that what was trained before a kill is not trained again
+            live.end()
+        if not results:
+            raise EvaluationError(reasons[0])
+        best = max(results, key=lambda result: result.validation_accuracy or 0.0)
+        return replace(best, training_seconds=sum(result.training_seconds or 0.0 for result in results))
+
+    def _live(self, proposal: Proposal, seed: int, number: int) -> LiveTraining | None:
+        return None if self.spec.live is None else LiveTraining.of(self.spec.live, proposal, seed, number)
+
+    def _trained(self, proposal: Proposal, seed: int, number: int, live: LiveTraining | None) -> Result:
+        """The result of one setting, from its checkpoint on if there is one."""
+        setting = self.spec.settings[number].trained_for(proposal.epochs)
+
+        def heard(epoch: Epoch) -> bool:
+            goes_on = live is None or live.report(epoch.to_json())
+            return (self._on_epoch is None or self._on_epoch(epoch) is not False) and goes_on
+
+        if live is not None:
+            live.begin()
+        checkpoint = None if live is None else live.checkpoint
+        outcome = train(proposal.cell, setting, self._data, (seed,), heard, checkpoint, self.spec.device)
+        parameters = cost(proposal.cell, setting.skeleton).parameters
+        return self._result(outcome, parameters, self._said(number, outcome, setting.recipe.epochs))
+
+    def _result(self, outcome: Outcome, parameters: int, source: str) -> Result:
+        final = dict(zip(METRICS, outcome.metrics[0].tolist(), strict=True))
         return Result(
-            objective=final[f"final_{spec.column}_accuracy"],
+            objective=final[f"final_{self.spec.column}_accuracy"],
             training_seconds=final["final_training_time"],
             train_accuracy=final["final_train_accuracy"],
             validation_accuracy=final["final_validation_accuracy"],
             test_accuracy=final["final_test_accuracy"],
-            parameters=cost(cell, setting.skeleton).parameters,
-            source="train",
+            parameters=parameters,
+            source=source,
         )
+
+    def _said(self, number: int, outcome: Outcome, epochs: int) -> str:
+        """How the cell was trained, as far as that is not the same for all."""
+        recipes = [setting.recipe for setting in self.spec.settings]
+        names = [f.name for f in fields(Recipe) if len({getattr(recipe, f.name) for recipe in recipes}) > 1]
+        choices = [f" {name}={getattr(recipes[number], name)}" for name in names]
+        stopped = f" stopped after epoch {outcome.epochs}" if outcome.epochs < epochs else ""
+        return "".join(("train", *choices, stopped))

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # torch's own name for it
 
 from nas.cell import Cell
-from nas.errors import EvaluationError
+from nas.errors import ArchsweepError, EvaluationError
 from nas.table import METRICS
 from workers import checkpoint
 from workers.checkpoint import Progress
@@ -49,6 +49,16 @@ class Epoch:
     train_accuracy: float
     validation_accuracy: float
     seconds: float
+
+    def to_json(self) -> dict[str, float]:
+        """What a curve keeps of it."""
+        return {
+            "epoch": self.number,
+            "loss": self.loss,
+            "train_accuracy": self.train_accuracy,
+            "validation_accuracy": self.validation_accuracy,
+            "seconds": self.seconds,
+        }
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,17 @@ def train(
         return training.outcome()
 
 
+def check_device(device: str) -> None:
+    """Raises `ArchsweepError` unless this machine has the device."""
+    try:
+        found = torch.device(device)
+        there = found.type == "cpu" or (found.type == "cuda" and (found.index or 0) < torch.cuda.device_count())
+    except RuntimeError:  # no device's name at all
+        there = False
+    if not there:
+        raise ArchsweepError(f"no device {device!r} on this machine; use --device cpu")
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Torch on one thread: trainers run side by side, and sums keep their order."""
@@ -130,7 +151,7 @@ class Training:
     def run_epoch(self) -> tuple[Tensor, Tensor]:
         """One pass over the training images; mean loss and accuracy of every repeat, (repeats,).
 
-        Raises `EvaluationError` if no repeat has a finite loss any more.
+        Raises `EvaluationError` if every repeat has diverged: its loss or a weight is not finite.
         """
         progress = self.progress
         rngs = [np.random.default_rng((seed, progress.epoch)) for seed in self._seeds]
@@ -146,10 +167,18 @@ class Training:
             chosen = order[:, step * self._recipe.batch : (step + 1) * self._recipe.batch]
             totals += self._step(done, *self._images.batch(chosen, rngs, self._recipe.crop, self._recipe.flip))
         loss, accuracy = totals.cpu() / self._steps
-        if not loss.isfinite().any():
-            raise EvaluationError(f"the loss became {loss[0]:.0f} in epoch {progress.epoch + 1}")
-        self.progress = progress.after_epoch(seconds + self._clock() - began, ~loss.isfinite().numpy())
+        seconds += self._clock() - began
+        sound = loss.isfinite() & self._finite().cpu()
+        if not sound.any():
+            what = "weights" if loss.isfinite().any() else "loss"
+            raise EvaluationError(f"the {what} became infinite or no number in epoch {progress.epoch + 1}")
+        self.progress = progress.after_epoch(seconds, ~sound.numpy())
         return loss, accuracy
+
+    def _finite(self) -> Tensor:
+        """Which repeats have finite weights only, (repeats,): the last step of all may have broken them."""
+        parameters = [parameter.detach().view(len(self._seeds), -1) for parameter in self.network.parameters()]
+        return torch.stack([values.isfinite().all(1) for values in parameters]).all(0)
 
     def _step(self, done: int, images: Tensor, labels: Tensor) -> Tensor:
         """One update of the weights; loss and accuracy of every repeat on the batch, (2, repeats)."""

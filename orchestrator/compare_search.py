@@ -1,0 +1,83 @@
+"""The same search three times: on the table, on a surrogate of it, and on the table behind a filter.
+
+Each is charged what it would have cost: a query is a training, on the surrogate the labels that it was fitted on and
+the one cell that is taken in the end; seconds are those of the simulated cluster, in which labels train side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.cell import Cell
+from nas.table import Table
+from nas.trial import Proposal
+from orchestrator.config import Config, SurrogateConfig, merged, parse
+from orchestrator.results import Summary
+from orchestrator.search import Search
+from workers.surrogate_source import drawn
+from workers.table import TableEvaluator
+
+ARMS = ("table", "surrogate", "filtered")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One search. test_accuracy: the true mean of the cell that it took for the best; regret: to the best there is."""
+
+    arm: str
+    seed: int
+    queries: int
+    seconds: float
+    test_accuracy: float | None
+    regret: float | None
+
+
+def compare_searches(values: Mapping[str, Any], out: Path, seeds: int, labels: int, surrogate: str) -> Iterator[Found]:
+    """Runs, or finishes, every arm and seed in a folder of its own below ``out``. Raises `ArchsweepError`.
+
+    values: the tables of the configuration that the arms share, see `Config`.
+    """
+    chosen = {"kind": "surrogate", "surrogate": surrogate, "labels": labels}
+    changes: dict[str, dict[str, Any]] = {
+        "table": {},
+        "surrogate": {"evaluator": chosen},
+        "filtered": {"filter": {"policy": "top", "surrogate": surrogate}},
+    }
+    for seed in range(seeds):
+        for arm in ARMS:
+            change = merged(changes[arm], {"evaluator": {"seed": seed}}) if arm == "surrogate" else changes[arm]
+            over = merged(change, {"seed": seed, "tracking": {"enabled": False}})
+            config = parse(merged(values, over), f"compare, {arm}")
+            summary = Search(config, out / f"{arm}-seed{seed}").run()
+            queries, seconds = _charged(config, summary)
+            yield Found(arm, seed, queries, seconds, summary.best_test_accuracy, summary.regret)
+
+
+def _charged(config: Config, summary: Summary) -> tuple[int, float]:
+    """Trainings, and seconds on the simulated cluster."""
+    if not isinstance(config.evaluator, SurrogateConfig):
+        return summary.trials, summary.clock_seconds
+    assert config.table is not None, "a surrogate has one"
+    table = TableEvaluator(Table(config.table), config.objective)
+    cells, seeds = drawn(table.table.cells, config.evaluator.labels, config.evaluator.seed)
+    results = [table(Proposal(Cell.numbered(int(key))), int(seed)) for key, seed in zip(cells, seeds, strict=True)]
+    spent = float(np.sum([result.training_seconds or 0.0 for result in results]))
+    return config.evaluator.labels + 1, spent / config.pool.workers
+
+
+def means(found: list[Found]) -> list[dict[str, Any]]:
+    """A row an arm: means over its seeds."""
+    rows = []
+    for arm in ARMS:
+        mine = [asdict(one) for one in found if one.arm == arm]
+        names = ("queries", "seconds", "test_accuracy", "regret")
+        rows.append(
+            {"arm": arm, "seeds": len(mine)}
+            | {name: float(np.mean([np.nan if one[name] is None else one[name] for one in mine])) for name in names}
+        )
+    return rows

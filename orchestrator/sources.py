@@ -1,0 +1,55 @@
+"""The evaluator that a configuration chooses. A new kind is a section in `config.py` and a case here."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nas.errors import ArchsweepError
+from nas.packaged import packaged_table
+from nas.table import Table
+from orchestrator.config import Config, SurrogateConfig, TableConfig, TrainConfig
+from surrogate.controls import ORACLE, Oracle
+from workers.recipe import preset
+from workers.source import Source
+from workers.surrogate_source import SurrogateSpec, surrogate_source
+from workers.table import table_source, true_accuracies
+from workers.train_source import TrainSpec, train_source
+
+LIVE = "live"
+"""The folder, in that of the run, of trainings under way."""
+
+
+def open_source(config: Config, run_dir: Path) -> Source:
+    """Raises `ArchsweepError` if the evaluator cannot serve the search."""
+    match config.evaluator:
+        case TableConfig():
+            return table_source(config.table or packaged_table(), config.objective)
+        case SurrogateConfig(surrogate=name, labels=labels, seed=seed):
+            table = config.table or packaged_table()
+            return surrogate_source(SurrogateSpec(table, config.objective, name, labels, seed))
+        case TrainConfig():
+            if config.table is not None:
+                raise ArchsweepError("a live training looks nothing up; drop the table, or --evaluator train")
+            return train_source(train_spec(config, config.evaluator, run_dir), config.evaluator.max_vertices)
+
+
+def train_spec(config: Config, chosen: TrainConfig, run_dir: Path) -> TrainSpec:
+    """How this search trains. Raises `ArchsweepError`."""
+    objective = config.objective
+    if objective.repeat != "sample":
+        raise ArchsweepError(f"a live training has no repeats to choose from, got --repeat {objective.repeat}")
+    setting = preset(chosen.preset, chosen.dataset).trained_for(objective.epochs)
+    device = chosen.device or ("cuda" if config.pool.gpus else "cpu")
+    settings = setting.grid(chosen.grid.choices)
+    return TrainSpec(settings, objective.column, chosen.data, run_dir.absolute() / LIVE, device)
+
+
+def filter_parameters(config: Config) -> dict[str, Any]:
+    """The filter's parameters; the oracle, which the audit compares with, is made of the search's table."""
+    assert config.filter is not None
+    parameters = config.filter.parameters
+    if parameters.get("surrogate") == ORACLE and isinstance(config.evaluator, TableConfig):
+        parameters["surrogate"] = partial(Oracle, true_accuracies(Table(config.table or packaged_table())))
+    return parameters

@@ -1,0 +1,242 @@
+"""Searches that train every cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from nas.catalogue import cells_up_to
+from nas.cell import Cell
+from nas.errors import ArchsweepError
+from nas.trial import Proposal, Status, Trial
+from orchestrator.config import parse
+from orchestrator.curves import Curves
+from orchestrator.journal import Reading
+from orchestrator.search import Search
+from orchestrator.state import State
+from workers.live import CurveReader, LiveTraining
+from workers.recipe import preset
+from workers.train_source import TrainSpec, budgets_up_to, curve_files, make_trainer, train_source
+
+SHORT = {"objective": {"epochs": 1}, "tracking": {"enabled": False}, "searcher": {"name": "random"}}
+TRAIN = {"kind": "train", "dataset": "digits", "max_vertices": 4}
+
+
+def prepared(run_dir: Path, **values: Any) -> Search:
+    return Search(parse({**SHORT, "evaluator": TRAIN, **values}, "test"), run_dir)
+
+
+def told(run_dir: Path) -> list[Trial]:
+    return [trial for trial in Reading(run_dir / "journal.jsonl") if trial.status is Status.TOLD]
+
+
+def test_a_search_trains_each_cell_and_a_resumed_one_comes_to_the_same_accuracies(tmp_path: Path) -> None:
+    values = {"trials": 3, "pool": {"kind": "inline"}}
+    summary = prepared(tmp_path / "run", **values).run()
+    assert (summary.trials, summary.failed, summary.regret) == (3, 0, None)
+    first = told(tmp_path / "run")
+    assert {trial.result.source for trial in first if trial.result} == {"train"}
+    lines = (tmp_path / "run" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "run" / "journal.jsonl").write_bytes(b"".join(lines[:4]) + lines[4][:9])
+    prepared(tmp_path / "run", **values).run()
+    again = told(tmp_path / "run")
+    assert [t.result.objective for t in again if t.result] == [t.result.objective for t in first if t.result]
+
+
+def kill_a_trainer(live: Path, epochs: int, killed: list[str]) -> None:
+    """Kills the process of the first training that is seen after its first and before its last two epochs."""
+    while not killed:
+        for curve in live.glob("*.jsonl"):
+            lines = [json.loads(line) for line in curve.read_bytes().splitlines() if line.endswith(b"}")]
+            if lines and lines[-1]["epoch"] < epochs - 2:
+                killed += [curve.name, lines[-1]["by"]]
+                os.kill(int(lines[-1]["by"].rpartition(":")[2]), signal.SIGKILL)
+                return
+        time.sleep(0.01)
+
+
+def search_with_a_kill(run_dir: Path, trials: int, epochs: int, **values: Any) -> list[dict[str, Any]]:
+    """Searches on two trainers, one of which is killed; the curve of the training that it had."""
+    job = prepared(run_dir, trials=trials, objective={"epochs": epochs}, pool={"workers": 2}, **values)
+    killed: list[str] = []
+    killer = threading.Thread(target=kill_a_trainer, args=(run_dir / "live", epochs, killed), daemon=True)
+    killer.start()
+    summary = job.run()
+    assert (summary.trials, summary.failed) == (trials, 0)
+    curve, by = killed
+    lines = [json.loads(line) for line in (run_dir / "live" / curve).read_bytes().splitlines()]
+    before = [line["epoch"] for line in lines if line["by"] == by]
+    after = [line["epoch"] for line in lines if line["by"] != by]
+    assert before[0] == 1 < after[0], "it began anew"
+    assert after == list(range(after[0], epochs + 1))
+    assert 1 <= after[0] - before[-1] <= 2  # a kill between checkpoint and curve costs the curve an epoch
+    assert not list((run_dir / "live").glob("*.safetensors"))
+    return lines
+
+
+def test_a_training_whose_trainer_is_killed_goes_on_elsewhere_and_ends_as_if_it_had_not_been(
+    tmp_path: Path, ray_cluster: None
+) -> None:
+    run_dir = tmp_path / "run"
+    search_with_a_kill(run_dir, 2, 8)
+    for trial in told(run_dir):
+        alone = make_trainer(TrainSpec((preset("cpu", "digits").trained_for(8),)))(trial.proposal, trial.seed)
+        assert trial.result is not None
+        assert alone.objective == trial.result.objective
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+@pytest.mark.filterwarnings("ignore")  # MLflow's and SQLAlchemy's own, in the client that looks
+def test_forty_cells_on_two_trainers_of_which_one_is_killed_with_their_curves_in_mlflow(
+    tmp_path: Path, ray_cluster: None
+) -> None:
+    run_dir, epochs = tmp_path / "run", 6
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    tracked = {"evaluator": {**TRAIN, "max_vertices": 5}, "duplicates": "evaluate", "tracking": {"uri": uri}}
+    search_with_a_kill(run_dir, 40, epochs, **tracked)
+    client = MlflowClient(uri)
+    run = client.get_run((run_dir / "mlflow_run_id").read_text())
+    assert run.data.metrics["finished"] == 40
+    for number in range(40):
+        found = client.get_metric_history(run.info.run_id, f"trial_{number}/validation_accuracy")
+        assert len(found) == len({point.step for point in found}) >= epochs - 1
+        assert max(point.step for point in found) == epochs
+
+
+def test_a_training_is_stopped_from_outside_and_what_it_has_counts(tmp_path: Path) -> None:
+    spec = TrainSpec((preset("cpu", "digits").trained_for(4),), live=tmp_path)
+    proposal = Proposal(Cell.numbered(1))
+    LiveTraining.of(tmp_path, proposal, 5).stop()
+    result = make_trainer(spec)(proposal, 5)
+    assert result.source == "train stopped after epoch 1"
+    assert result.objective > 0
+    assert [path.suffix for path in tmp_path.iterdir()] == [".jsonl"]
+
+
+def test_stop_ends_pending_trials_of_a_live_search_only(
+    tmp_path: Path, archsweep: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    prepared(tmp_path / "run", trials=2, pool={"kind": "inline"}).run()
+    done = archsweep("stop", tmp_path / "run", 1)
+    assert (done.returncode, done.stderr) == (2, f"archsweep: trial 1 is not under way in {tmp_path / 'run'}\n")
+    journal = tmp_path / "run" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:-1]))  # the tell of trial 1
+    done = archsweep("stop", tmp_path / "run", 1)
+    assert done.returncode == 0, done.stderr
+    (asked,) = (tmp_path / "run" / "live").glob("*.stop")
+    assert asked.name.startswith(f"{list(Reading(journal))[-1].proposal.cell.key}-")
+
+
+def test_a_grid_tries_every_setting_and_the_best_counts_at_the_cost_of_all(tmp_path: Path) -> None:
+    settings = preset("cpu", "digits").trained_for(1).grid({"learning_rate": (1e-4, 0.1), "flip": (False,)})
+    assert [setting.recipe.learning_rate for setting in settings] == [1e-4, 0.1]
+    proposal = Proposal(Cell.numbered(6))
+    alone = [make_trainer(TrainSpec((setting,)))(proposal, 5) for setting in settings]
+    best = make_trainer(TrainSpec(settings, live=tmp_path))(proposal, 5)
+    assert best.objective == max(result.objective for result in alone) > min(result.objective for result in alone)
+    assert best.source == "train learning_rate=0.1"
+    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+
+
+def test_a_grid_is_part_of_what_a_search_is() -> None:
+    plain, gridded = (
+        train_source(TrainSpec(preset("cpu").grid(choices))).identity for choices in ({}, {"flip": (False, True)})
+    )
+    assert "grid" not in plain["evaluator"]
+    assert [recipe["flip"] for recipe in gridded["evaluator"]["grid"]] == [False, True]
+
+
+def test_curves_reach_the_metrics_file_while_trainings_run(tmp_path: Path) -> None:
+    state, written = State(), []
+    trial = Trial(0, Proposal(Cell.numbered(1)), 5, 0, 0.0)
+    live = LiveTraining.of(tmp_path, trial.proposal, 5)
+    files = partial(curve_files, tmp_path, 1)
+    with Curves(files, state, lambda *found: written.append(found)) as curves:
+        state.fold(trial)
+        for number in (1, 2, 2):
+            live.report({"epoch": number, "loss": 0.5})
+        while len(written) < 2:
+            time.sleep(0.01)
+        live.report({"epoch": 3, "loss": 0.5})
+        curves(trial.failed("x", 0.0, 1.0), state)
+    assert written == [("trial_0", {"epoch": number, "loss": 0.5}) for number in (1, 2, 3)]
+
+
+def test_a_curve_that_begins_anew_or_is_half_written_is_read_once(tmp_path: Path) -> None:
+    reader = CurveReader(tmp_path / "curve")
+    assert reader.new() == []
+    reader.path.write_bytes(b'{"epoch":1}\n{"epoch":2}\n{"epo')
+    assert [epoch["epoch"] for epoch in reader.new()] == [1, 2]
+    reader.path.write_bytes(b'{"epoch":1}\n')
+    assert reader.new() == []
+    reader.path.write_bytes(b'{"epoch":1}\n{"epoch":2}\n{"epoch":3}\n')
+    assert [epoch["epoch"] for epoch in reader.new()] == [3]
+
+
+def test_the_journal_says_how_cells_are_trained_and_another_way_is_refused(tmp_path: Path) -> None:
+    values = {"trials": 1, "pool": {"kind": "inline"}}
+    prepared(tmp_path / "run", **values).run()
+    header = json.loads((tmp_path / "run" / "journal.jsonl").read_text().splitlines()[0])["search"]
+    assert header["evaluator.recipe.optimizer"] == "sgd"
+    assert "table" not in header
+    for change, named in (
+        ({"objective": {"epochs": 2}}, "evaluator.recipe.epochs = 1, not 2"),
+        ({"evaluator": {**TRAIN, "preset": "nasbench101"}}, "evaluator.skeleton.stem_channels = 4, not 128"),
+    ):
+        with pytest.raises(ArchsweepError, match="holds another search") as error:
+            prepared(tmp_path / "run", **values, **change).run()
+        assert named in str(error.value)
+
+
+def test_live_training_runs_on_ray_with_a_trainer_a_core_unless_told_otherwise() -> None:
+    config = parse({"evaluator": TRAIN}, "test")
+    assert config.pool.kind == "ray"
+    assert parse({"evaluator": TRAIN, "pool": {"workers": 7}}, "test").pool.workers == 7
+    assert parse({"evaluator": TRAIN, "pool": {"kind": "inline"}}, "test").pool.kind == "inline"
+
+
+def test_a_source_says_which_cells_and_budgets_there_are() -> None:
+    source = train_source(TrainSpec((preset("cpu", "digits"),)), max_vertices=4)
+    assert source.budgets == (1, 3, 9)
+    assert np.array_equal(source.cells, cells_up_to(4))
+    assert train_source(TrainSpec((preset("nasbench101"),))).cells is None
+    assert budgets_up_to(108) == (4, 12, 36, 108)
+    assert budgets_up_to(10) == (10,)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pool": {"kind": "simulated"}}, "takes real time; use --pool inline or ray"),
+        ({"objective": {"repeat": "mean"}}, "no repeats to choose from"),
+        ({"table": "x.arrow"}, "drop the table"),
+        ({"evaluator": {"kind": "trian"}}, r"evaluator\.kind = 'trian': choose from 'table', 'train'"),
+        ({"evaluator": {"preset": "cpu"}}, r"key 'evaluator\.kind' is missing"),
+        ({"evaluator": {**TRAIN, "layers": 3}}, r"unknown key 'evaluator\.layers'"),
+        ({"evaluator": {**TRAIN, "preset": "gpu"}}, "unknown preset 'gpu'"),
+        ({"evaluator": {**TRAIN, "device": "tpu"}, "pool": {"kind": "inline"}}, "no device 'tpu'"),
+        ({"evaluator": {**TRAIN, "grid": {"learning_rate": [-1.0]}}}, r"evaluator\.grid\.learning_rate\.0 = -1\.0"),
+        ({"evaluator": "train"}, r"evaluator"),
+        ({"evaluator": {**TRAIN, "dataset": "cifar-10", "data": "."}, "pool": {"kind": "inline"}}, "get cifar-10"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_before_the_folder_is_touched(
+    values: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ArchsweepError, match=message):
+        prepared(tmp_path / "run", **values)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,95 @@
+"""Trainings under way, as files in a folder that all who train and who watch share.
+
+``NAME.safetensors`` is the checkpoint of a training, there until it has ended. ``NAME.jsonl`` is its curve, kept: a
+line an epoch, which also says which process trained it. ``NAME.stop``, made by anyone, ends the training after its
+current epoch, with what it has by then.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nas.trial import Proposal
+
+
+@dataclass(frozen=True)
+class LiveTraining:
+    """The files of one training. What reads and writes them may be on different machines."""
+
+    folder: Path
+    name: str
+
+    @classmethod
+    def of(cls, folder: Path, proposal: Proposal, seed: int, number: int = 0) -> LiveTraining:
+        """The training of a proposal with its seed in the setting of this number."""
+        return cls(folder, f"{proposal.cell.key}-{proposal.epochs or 'all'}-{seed}-{number}")
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / f"{self.name}.safetensors"
+
+    @property
+    def curve(self) -> Path:
+        return self.folder / f"{self.name}.jsonl"
+
+    def begin(self) -> None:
+        """Called by who trains, first. A training that begins anew has a new curve."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.checkpoint.exists():
+            self.curve.unlink(missing_ok=True)
+
+    def report(self, epoch: Mapping[str, float]) -> bool:
+        """Adds an epoch to the curve; whether the training should go on."""
+        with self.curve.open("ab", buffering=0) as file:
+            file.write(orjson.dumps({**epoch, "by": f"{socket.gethostname()}:{os.getpid()}"}) + b"\n")
+        return not self._stop.exists()
+
+    def stop(self) -> None:
+        """Asks the training to end after its current epoch; safe when it has ended."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._stop.touch()
+
+    def end(self) -> None:
+        """Removes what only an unfinished training needs."""
+        self.checkpoint.unlink(missing_ok=True)
+        self._stop.unlink(missing_ok=True)
+
+    @property
+    def _stop(self) -> Path:
+        return self.folder / f"{self.name}.stop"
+
+
+@dataclass
+class CurveReader:
+    """Reads a curve as it grows."""
+
+    path: Path
+    position: int = 0
+    last: float = 0.0
+
+    def new(self) -> list[dict[str, Any]]:
+        """The epochs since the last call, each once, though a training that was killed may have told one twice."""
+        try:
+            with self.path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < self.position:
+                    self.position = 0  # begun anew
+                file.seek(self.position)
+                found = file.read()
+        except FileNotFoundError:
+            return []
+        whole = found[: found.rfind(b"\n") + 1]
+        self.position += len(whole)
+        epochs = []
+        for line in whole.splitlines():
+            epoch = orjson.loads(line)
+            if epoch["epoch"] > self.last:
+                self.last = epoch["epoch"]
+                epochs.append(epoch)
+        return epochs

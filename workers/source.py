@@ -1,0 +1,51 @@
+"""What a search has to know of what evaluates its cells, whatever that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.trial import Proposal
+from workers.base import Evaluator
+
+
+class Seconds(Enum):
+    """What an evaluator's results say of their training seconds.
+
+    RECORDED: the same whenever one asks, so that a simulated clock can run on them. MEASURED: what it took this time.
+    """
+
+    UNKNOWN = auto()
+    MEASURED = auto()
+    RECORDED = auto()
+
+
+@dataclass(frozen=True)
+class Source:
+    """An evaluator, described before it is made.
+
+    here, elsewhere: make it in this process, and in another one; ``elsewhere`` is picklable by reference.
+    identity: JSON values that say what results depend on; they stand in the journal's header, and a search is not
+    resumed where they differ. tags: what tracking shows of it. budgets: epochs at which a cell can be trained,
+    ascending; a trial without epochs gets the last. cells: catalogue numbers that it can evaluate, None for all.
+    best: the highest test accuracy that can be had, what regret is counted from; None if nobody knows. alone: an
+    evaluation keeps a core busy, so each needs a process of its own. curves: the files in which the curves of a
+    proposal's trainings with a seed grow, see `workers.live`.
+    """
+
+    here: Callable[[], Evaluator]
+    elsewhere: Callable[[], Evaluator]
+    identity: Mapping[str, Any]
+    tags: Mapping[str, str]
+    budgets: tuple[int, ...]
+    cells: NDArray[np.int32] | None = None
+    best: float | None = None
+    seconds: Seconds = Seconds.RECORDED
+    alone: bool = False
+    curves: Callable[[Proposal, int], Sequence[Path]] | None = None
