@@ -199,6 +199,17 @@ def test_a_cluster_slows_a_search_down_and_shows_in_its_summary(small_table: Pat
     assert set(reasons) == {"its worker failed"}
 
 
+def test_a_seed_gives_the_same_bytes_whatever_befalls_the_workers(small_table: Path, tmp_path: Path) -> None:
+    rough = [
+        {"count": 4, "preemptions": 8, "stragglers": 0.2, "speed_spread": 0.5},
+        {"count": 2, "failures": 0.1, "joins": 0.5, "leaves": 3, "checkpoints": False, "preemptions": 2},
+    ]
+    for name, seed in (("one", 3), ("again", 3), ("other", 4)):
+        search(tmp_path / name, small_table, seed=seed, trials=200, pool={"cluster": rough})
+    one, again, other = (tmp_path.joinpath(name, "journal.jsonl").read_bytes() for name in ("one", "again", "other"))
+    assert one == again != other
+
+
 def test_asynchronous_dispatch_keeps_workers_busier_than_generations(small_table: Path, tmp_path: Path) -> None:
     pools = {name: {"workers": 8, "dispatch": name} for name in ("async", "generation")}
     runs = {name: search(tmp_path / name, small_table, pool=pool) for name, pool in pools.items()}
