@@ -108,7 +108,7 @@ class Stormy(Search):
         self._make = partial(Chaotic, str(table), self.config.objective, notes)
         self._spec = HostSpec(1 if single else None, 1.0 if single else 0.0, memory=MEMORY, seconds=LIMIT)
 
-    def _pool(self, ledger: Ledger | None) -> Pool:
+    def _pool(self, ledger: Ledger | None, generation_ends: bool) -> Pool:
         assert ledger is not None
         pool = RayPool(self._make, WORKERS, self.config.pool.address, self.state.clock, 6, self._spec, 120.0)
         return LedgerPool(pool, ledger, WORKERS)
