@@ -252,7 +252,7 @@ def test_a_result_is_one_json_object_with_the_documented_keys(
     said = capsys.readouterr()
     result = json.loads(said.out)
     assert list(result) == [field.name for field in fields(Summary)] == [
-        "trials", "failed", "duplicates", "best_hash", "best_objective", "best_test_accuracy", "regret",
+        "trials", "failed", "duplicates", "ignored", "best_hash", "best_objective", "best_test_accuracy", "regret",
         "clock_seconds", "utilisation", "busy_seconds", "queue_seconds", "cost", "wall_seconds", "trials_per_second",
         "spans", "binds", "run_dir", "mlflow_run_id",
     ]  # fmt: skip
