@@ -13,7 +13,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile -p no:benchmark
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
