@@ -28,7 +28,7 @@ def path_encoding(cells: Cells, length: int = PATHS) -> NDArray[np.float32]:
 
     length: keep so many; long paths are rare, and the paper finds the first 40 enough.
     """
-    code, there = _path_codes(cells)
+    code, there = path_codes(cells)
     encoded = np.zeros((len(cells), PATHS + 1), np.float32)
     np.put_along_axis(encoded, np.where(there, code, PATHS), 1, 1)
     return encoded[:, :length]
@@ -43,15 +43,15 @@ def graph_features(cells: Cells) -> NDArray[np.float32]:
     """
     known = catalogue()
     graph = known.graph[cells]
-    code, there = _path_codes(cells)
-    counts = _OPERATION_COUNTS[np.where(there, code, 0)]  # (cells, paths, operations)
+    code, there = path_codes(cells)
+    counts = OPERATION_COUNTS[np.where(there, code, 0)]  # (cells, paths, operations)
     lengths = counts.sum(2)[..., None]
     both = np.concatenate([lengths, counts], 2)
     number = there.sum(1)
     absent = ~there[..., None]
     used = ((counts > 0) * (1 << np.arange(LABELS))).sum(2)
     subset = [(there & ((used | allowed) == allowed)).any(1) for allowed in range(1, 1 << LABELS)]
-    digits = _digits(cells)
+    digits = vertex_labels(cells)
     frame = known.frame[graph]
     edges = np.bitwise_count(frame).astype(float)
     from_input = sum(frame >> edge_bit(0, y) & 1 for y in range(1, MAX_VERTICES))
@@ -76,7 +76,7 @@ def graph_features(cells: Cells) -> NDArray[np.float32]:
     return np.stack(columns, 1).astype(np.float32)
 
 
-def _digits(cells: Cells) -> NDArray[np.int64]:
+def vertex_labels(cells: Cells) -> NDArray[np.int64]:
     """The label of every interior vertex, (cells, 5), -1 where there is none."""
     known = catalogue()
     interior = known.vertices[known.graph[cells]].astype(np.int64) - 2
@@ -85,10 +85,10 @@ def _digits(cells: Cells) -> NDArray[np.int64]:
     return np.where(places < 0, -1, labels)
 
 
-def _path_codes(cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def path_codes(cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The place in the path encoding of each of a cell's paths, (cells, paths), and which of these there are."""
-    table = _paths()[catalogue().graph[cells]]
-    digits = _digits(cells)
+    table = path_vertices()[catalogue().graph[cells]]
+    digits = vertex_labels(cells)
     code = np.zeros(table.shape[:2], np.int64)
     length = np.zeros(table.shape[:2], np.int64)
     for step in range(INTERIOR):
@@ -101,7 +101,7 @@ def _path_codes(cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 @lru_cache(maxsize=1)
-def _paths() -> NDArray[np.int8]:
+def path_vertices() -> NDArray[np.int8]:
     """The interior vertices of every path of every graph, int8 (graphs, paths, 5), padded by 0; -1: no such path."""
     known = catalogue()
     found = [_paths_of(int(frame), int(vertices)) for frame, vertices in zip(known.frame, known.vertices, strict=True)]
@@ -139,4 +139,4 @@ def _operation_counts() -> NDArray[np.int64]:
     return np.concatenate(counts)
 
 
-_OPERATION_COUNTS = _operation_counts()
+OPERATION_COUNTS = _operation_counts()

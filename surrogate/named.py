@@ -21,7 +21,13 @@ def _gp() -> Predictor:
     return GaussianProcess()
 
 
-SURROGATES: Mapping[str, Callable[[], Predictor]] = {"trees": _trees, "gp": _gp}
+def _blend() -> Predictor:
+    from surrogate.blend import Blend
+
+    return Blend()
+
+
+SURROGATES: Mapping[str, Callable[[], Predictor]] = {"trees": _trees, "gp": _gp, "blend": _blend}
 CONTROLS: Mapping[str, Callable[[], Predictor]] = {"blind": Blind, "parameters": ParametersOnly}
 """To compare with; not offered."""
 DEFAULT_SURROGATE = "trees"

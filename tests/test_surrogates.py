@@ -1,0 +1,120 @@
+"""What every surrogate of the registry owes those who use it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.stats import kendalltau
+
+from nas.catalogue import CELLS
+from nas.features import graph_features
+from nas.table import Table
+from surrogate.base import COVERAGE, Predictor
+from surrogate.controls import ParametersOnly
+from surrogate.named import SURROGATES, make_surrogate
+
+LABELS, TESTED = 120, 2_000
+NOISE = 0.004
+every_surrogate = pytest.mark.parametrize("name", SURROGATES)
+
+
+@pytest.fixture(scope="module")
+def cells() -> NDArray[np.int64]:
+    return np.random.default_rng(7).choice(CELLS, LABELS + TESTED, replace=False)
+
+
+@pytest.fixture(scope="module")
+def accuracies(cells: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of one training: deep paths of 3x3 convolutions help, pooling does not, and no two trainings agree."""
+    columns = graph_features(cells).astype(float)
+    truth = 0.9 + 0.01 * columns[:, 15] - 0.006 * columns[:, 4] + 0.004 * np.log(columns[:, 5])
+    return truth + np.random.default_rng(8).normal(0, NOISE, len(cells))
+
+
+def fitted(name: str, cells: NDArray[np.int64], accuracies: NDArray[np.float64], seed: int = 0) -> Predictor:
+    model = make_surrogate(name)
+    model.fit(cells[:LABELS], accuracies[:LABELS], seed)
+    return model
+
+
+@every_surrogate
+def test_predictions_are_numbers_in_their_intervals_and_rank_cells(
+    name: str, cells: NDArray[np.int64], accuracies: NDArray[np.float64]
+) -> None:
+    predicted = fitted(name, cells, accuracies).predict(cells[LABELS:])
+    assert len(predicted) == TESTED
+    assert np.isfinite([predicted.mean, predicted.low, predicted.high, predicted.score]).all()
+    assert (predicted.low <= predicted.mean).all()
+    assert (predicted.mean <= predicted.high).all()
+    assert np.abs(predicted.mean - accuracies[LABELS:]).mean() < accuracies[LABELS:].std()
+    assert kendalltau(predicted.score, accuracies[LABELS:])[0] > 0.5
+
+
+@every_surrogate
+def test_what_is_predicted_of_a_cell_does_not_depend_on_the_others(
+    name: str, cells: NDArray[np.int64], accuracies: NDArray[np.float64]
+) -> None:
+    model = fitted(name, cells, accuracies)
+    asked = cells[LABELS : LABELS + 50]
+    together = model.predict(asked)
+    turned = model.predict(asked[::-1])
+    np.testing.assert_allclose(turned.score[::-1], together.score, atol=1e-4)
+    np.testing.assert_allclose(model.predict(asked[:1]).score, together.score[:1], atol=1e-4)
+
+
+@every_surrogate
+def test_fitting_again_gives_the_same_in_another_process(
+    name: str, cells: NDArray[np.int64], accuracies: NDArray[np.float64]
+) -> None:
+    script = f"""
+import numpy as np
+from nas.catalogue import CELLS
+from surrogate.named import make_surrogate
+cells = np.random.default_rng(7).choice(CELLS, {LABELS + TESTED}, replace=False)
+model = make_surrogate({name!r})
+model.fit(cells[:{LABELS}], np.frombuffer(bytes.fromhex({accuracies[:LABELS].tobytes().hex()!r})), 3)
+print(model.predict(cells[-20:]).score.tobytes().hex())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    here = fitted(name, cells, accuracies, 3).predict(cells[-20:]).score
+    assert done.stdout.strip() == here.tobytes().hex()
+
+
+def test_the_interval_of_the_blend_holds_what_it_promises(
+    cells: NDArray[np.int64], accuracies: NDArray[np.float64]
+) -> None:
+    inside = []
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(cells))
+        predicted = fitted("blend", cells[order], accuracies[order]).predict(cells[order][LABELS:])
+        left = accuracies[order][LABELS:]
+        inside.append(((predicted.low <= left) & (left <= predicted.high)).mean())
+    assert abs(np.mean(inside) - COVERAGE) < 0.05
+
+
+def test_labels_that_are_all_alike_or_few_are_no_error() -> None:
+    few = np.arange(100, 104)
+    for name in SURROGATES:
+        for labels in (np.full(4, 0.9), np.array([0.1, 0.9, 0.9, 0.5])):
+            model = make_surrogate(name)
+            model.fit(few, labels, 0)
+            assert np.isfinite(model.predict(np.arange(50)).score).all()
+
+
+@every_surrogate
+def test_real_cells_are_ranked_better_than_by_their_size(name: str, curves_table: Path) -> None:
+    table = Table(curves_table)
+    runs = table.metric("final_test_accuracy")[:, -1]
+    rows = np.random.default_rng(0).choice(len(table), LABELS + TESTED, replace=False)
+    cells, seen, truth = np.asarray(table.cells)[rows], runs[rows, 0], runs[rows].mean(1)
+    tau = {}
+    for each in (make_surrogate(name), ParametersOnly()):
+        each.fit(cells[:LABELS], seen[:LABELS], 0)
+        tau[type(each)] = kendalltau(each.predict(cells[LABELS:]).score, truth[LABELS:])[0]
+    ours, theirs = tau.values()
+    assert ours > theirs + 0.05
