@@ -20,7 +20,8 @@ from orchestrator.journal import Journal
 from searchers.base import Searcher
 from workers.base import Evaluator, Pool
 
-PERIOD = 0.01
+EARLY, PERIOD, LATER = 1.0, 0.01, 0.1
+"""The first second is looked at more often, so that a short search has something to say, too."""
 PARTS = ("ask", "filter", "dispatch", "evaluate", "persist", "tell", "log", "loop")
 """What the seconds of a search go to: the searcher's proposals, a filter around it, the pool, the evaluations or the
 wait for them, the journal, the searcher again, observers such as tracking, and what is left."""
@@ -60,8 +61,8 @@ def watched(parts: Mapping[CodeType, str]) -> Iterator[dict[str, float]]:
     thread, ended = threading.get_ident(), threading.Event()
 
     def look() -> None:
-        before = time.perf_counter()
-        while not ended.wait(PERIOD):
+        began = before = time.perf_counter()
+        while not ended.wait(PERIOD if before - began < EARLY else LATER):
             part = _part(sys._current_frames().get(thread), parts)
             now = time.perf_counter()
             seconds[part] += now - before
