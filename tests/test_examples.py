@@ -96,5 +96,7 @@ def test_make_demo_without_a_table_takes_the_one_in_the_box(tmp_path: Path) -> N
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "archsweep").write_text('#!/bin/sh\necho "$@"\n')
     (tmp_path / "bin" / "archsweep").chmod(0o755)
-    done = subprocess.run(["make", "demo", "VENV=."], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "demo", "VENV=."], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.stdout.split() == ["search", "examples/demo.toml", "--out", "runs/demo/fashion5-search"]
