@@ -28,7 +28,7 @@ def flow_features(cells: Cells) -> Floats:
     share of the output's channels that it has, the sum, the sum of squares, and weighted by backward visits. Edges from
     input or each operation to each operation or the output.
     """
-    edges, kinds = _edges(cells), _kinds(cells)
+    edges, kinds = adjacency(cells), vertex_kinds(cells)
     into, out_of = edges.sum(1), edges.sum(2)
     backwards = _visits((edges / np.maximum(into, 1)[:, None, :]).transpose(0, 2, 1), OUTPUT)
     forwards = _visits(edges / np.maximum(out_of, 1)[:, :, None], 0)
@@ -78,7 +78,7 @@ def _summed(values: Floats, operations: Floats) -> Floats:
     return np.asarray(np.einsum("nv,nvl->nl", values, operations))
 
 
-def _edges(cells: Cells) -> Floats:
+def adjacency(cells: Cells) -> Floats:
     """Adjacency, float32 0/1 (cells, 7, 7); the output is the last vertex, and what a cell lacks has no edges."""
     return _edges_of_graphs()[catalogue().graph[cells]]
 
@@ -93,7 +93,7 @@ def _edges_of_graphs() -> Floats:
     return edges
 
 
-def _kinds(cells: Cells) -> Floats:
+def vertex_kinds(cells: Cells) -> Floats:
     """What every vertex is: input, output, or each operation; float32 0/1 (cells, 7, 5)."""
     kinds = np.zeros((len(cells), MAX_VERTICES, 2 + LABELS), np.float32)
     kinds[:, 0, 0] = kinds[:, OUTPUT, 1] = 1

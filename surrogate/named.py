@@ -21,13 +21,32 @@ def _gp() -> Predictor:
     return GaussianProcess()
 
 
+def _flow() -> Predictor:
+    from surrogate.blend import flow
+
+    return flow()
+
+
+def _gnn() -> Predictor:
+    from surrogate.calibrated import Calibrated
+    from surrogate.gnn import Network  # torch takes seconds to import
+
+    return Calibrated(lambda fold: Network(1 if fold else 3))
+
+
 def _blend() -> Predictor:
-    from surrogate.blend import Blend
+    from surrogate.blend import blend
 
-    return Blend()
+    return blend()
 
 
-SURROGATES: Mapping[str, Callable[[], Predictor]] = {"trees": _trees, "gp": _gp, "blend": _blend}
+SURROGATES: Mapping[str, Callable[[], Predictor]] = {
+    "trees": _trees,
+    "gp": _gp,
+    "flow": _flow,
+    "gnn": _gnn,
+    "blend": _blend,
+}
 CONTROLS: Mapping[str, Callable[[], Predictor]] = {"blind": Blind, "parameters": ParametersOnly}
 """To compare with; not offered."""
 DEFAULT_SURROGATE = "trees"

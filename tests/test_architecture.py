@@ -29,7 +29,12 @@ ADAPTERS = {
     "click": {"orchestrator/cli.py", *COMMANDS},
     "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
     "safetensors": {"workers/checkpoint.py"},
-    "sklearn": {"surrogate/blend.py", "surrogate/ensemble.py", "workers/datasets.py"},
+    "sklearn": {
+        "surrogate/boosted.py",
+        "surrogate/calibrated.py",
+        "surrogate/ensemble.py",
+        "workers/datasets.py",
+    },
     "torch": {
         "searchers/controller.py",
         "workers/checkpoint.py",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
@@ -20,6 +23,7 @@ from surrogate.named import SURROGATES, make_surrogate
 
 LABELS, TESTED = 120, 2_000
 NOISE = 0.004
+SLOW = dict.fromkeys(("gnn", "blend"), pytest.mark.slow)
 every_surrogate = pytest.mark.parametrize("name", SURROGATES)
 
 
@@ -36,17 +40,34 @@ def accuracies(cells: NDArray[np.int64]) -> NDArray[np.float64]:
     return truth + np.random.default_rng(8).normal(0, NOISE, len(cells))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def fitted(name: str, cells: NDArray[np.int64], accuracies: NDArray[np.float64], seed: int = 0) -> Predictor:
     model = make_surrogate(name)
     model.fit(cells[:LABELS], accuracies[:LABELS], seed)
     return model
 
 
+@pytest.fixture(scope="module")
+def trained(cells: NDArray[np.int64], accuracies: NDArray[np.float64]) -> Callable[[str], Predictor]:
+    """A surrogate, fitted once with seed 3."""
+    return cache(partial(fitted, cells=cells, accuracies=accuracies, seed=3))
+
+
 @every_surrogate
 def test_predictions_are_numbers_in_their_intervals_and_rank_cells(
-    name: str, cells: NDArray[np.int64], accuracies: NDArray[np.float64]
+    name: str,
+    trained: Callable[[str], Predictor],
+    cells: NDArray[np.int64],
+    accuracies: NDArray[np.float64],
 ) -> None:
-    predicted = fitted(name, cells, accuracies).predict(cells[LABELS:])
+    predicted = trained(name).predict(cells[LABELS:])
     assert len(predicted) == TESTED
     assert np.isfinite([predicted.mean, predicted.low, predicted.high, predicted.score]).all()
     assert (predicted.low <= predicted.mean).all()
@@ -57,9 +78,9 @@ def test_predictions_are_numbers_in_their_intervals_and_rank_cells(
 
 @every_surrogate
 def test_what_is_predicted_of_a_cell_does_not_depend_on_the_others(
-    name: str, cells: NDArray[np.int64], accuracies: NDArray[np.float64]
+    name: str, trained: Callable[[str], Predictor], cells: NDArray[np.int64]
 ) -> None:
-    model = fitted(name, cells, accuracies)
+    model = trained(name)
     asked = cells[LABELS : LABELS + 50]
     together = model.predict(asked)
     turned = model.predict(asked[::-1])
@@ -69,10 +90,12 @@ def test_what_is_predicted_of_a_cell_does_not_depend_on_the_others(
 
 @every_surrogate
 def test_fitting_again_gives_the_same_in_another_process(
-    name: str, cells: NDArray[np.int64], accuracies: NDArray[np.float64]
+    name: str, trained: Callable[[str], Predictor], cells: NDArray[np.int64], accuracies: NDArray[np.float64]
 ) -> None:
     script = f"""
 import numpy as np
+import torch
+torch.set_num_threads(1)
 from nas.catalogue import CELLS
 from surrogate.named import make_surrogate
 cells = np.random.default_rng(7).choice(CELLS, {LABELS + TESTED}, replace=False)
@@ -81,17 +104,15 @@ model.fit(cells[:{LABELS}], np.frombuffer(bytes.fromhex({accuracies[:LABELS].tob
 print(model.predict(cells[-20:]).score.tobytes().hex())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    here = fitted(name, cells, accuracies, 3).predict(cells[-20:]).score
+    here = trained(name).predict(cells[-20:]).score
     assert done.stdout.strip() == here.tobytes().hex()
 
 
-def test_the_interval_of_the_blend_holds_what_it_promises(
-    cells: NDArray[np.int64], accuracies: NDArray[np.float64]
-) -> None:
+def test_conformal_intervals_hold_what_they_promise(cells: NDArray[np.int64], accuracies: NDArray[np.float64]) -> None:
     inside = []
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(len(cells))
-        predicted = fitted("blend", cells[order], accuracies[order]).predict(cells[order][LABELS:])
+        predicted = fitted("flow", cells[order], accuracies[order]).predict(cells[order][LABELS:])
         left = accuracies[order][LABELS:]
         inside.append(((predicted.low <= left) & (left <= predicted.high)).mean())
     assert abs(np.mean(inside) - COVERAGE) < 0.05
@@ -106,7 +127,7 @@ def test_labels_that_are_all_alike_or_few_are_no_error() -> None:
             assert np.isfinite(model.predict(np.arange(50)).score).all()
 
 
-@every_surrogate
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in SURROGATES])
 def test_real_cells_are_ranked_better_than_by_their_size(name: str, curves_table: Path) -> None:
     table = Table(curves_table)
     runs = table.metric("final_test_accuracy")[:, -1]

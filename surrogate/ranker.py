@@ -1,0 +1,71 @@
+"""What a part of a blend owes it: to learn scores, and to say them of other cells."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
+
+from nas.catalogue import CELLS
+from nas.features import Cells, graph_features, path_encoding
+from nas.flow import flow_features, path_moments
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+SHORT_PATHS = 40
+FARTHEST = 4.0
+"""Standard deviations at which a feature is cut, so that a rare one makes no cell unlike all others."""
+REFERENCE = 4_096
+"""Cells, drawn from the catalogue once and for all, that features are standardised by."""
+PART = 16_384
+"""Cells that are scored at a time; who asks for so many gets their features from the whole catalogue's."""
+
+
+class Ranker(Protocol):
+    """Ranks cells it has not seen, on the scale of the scores that it learnt."""
+
+    def learn(self, cells: Cells, scores: Doubles, seed: int) -> None:
+        """Fits, all anew. The outcome is a function of the arguments, in any process."""
+        ...
+
+    def score(self, cells: Cells) -> Doubles: ...
+
+
+def normal_scores(accuracies: Doubles) -> Doubles:
+    """The rank of every accuracy, through the normal quantile: how bad a bad cell is does not matter."""
+    return np.asarray(norm.ppf((rankdata(accuracies) - 0.5) / len(accuracies)), np.float64)
+
+
+def features(cells: Cells) -> Floats:
+    """How the cell is built and how signals flow through it, then short paths, (cells, 167)."""
+    return _whole()[cells] if len(cells) == PART else _described(cells)
+
+
+def standardised(cells: Cells) -> Floats:
+    """The same without the paths, made comparable to each other, (cells, 127)."""
+    mean, std = _moments()
+    standard: Floats = np.clip((features(cells)[:, :-SHORT_PATHS] - mean) / std, -FARTHEST, FARTHEST)
+    return standard
+
+
+def _described(cells: Cells) -> Floats:
+    return np.concatenate(
+        [graph_features(cells), flow_features(cells), path_moments(cells), path_encoding(cells, SHORT_PATHS)], 1
+    )
+
+
+@lru_cache(maxsize=1)
+def _whole() -> Floats:
+    """Of the whole catalogue, 283 MB, once someone scores many."""
+    return np.concatenate([_described(part) for part in np.array_split(np.arange(CELLS), 32)])
+
+
+@lru_cache(maxsize=1)
+def _moments() -> tuple[Floats, Floats]:
+    plain = _described(np.random.default_rng(0).choice(CELLS, REFERENCE, replace=False))[:, :-SHORT_PATHS]
+    std = plain.std(0)
+    return plain.mean(0), np.where(std > 0, std, 1).astype(np.float32)
