@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
+from orchestrator.commands_compare import compare
 from orchestrator.commands_drift import drift
 from orchestrator.commands_export import export
 from orchestrator.commands_filter import audit, compare_search
@@ -284,6 +285,7 @@ cli.add_command(report)
 cli.add_command(analyze)
 cli.add_command(draw)
 cli.add_command(audit)
+cli.add_command(compare)
 cli.add_command(compare_search)
 cli.add_command(export)
 cli.add_command(table)

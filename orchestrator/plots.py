@@ -65,6 +65,18 @@ def lines(series: Sequence[Series], x: str, y: str, log: bool = True) -> str:
         return _finished(figure, len(series))
 
 
+def against(x: NDArray[np.float64], y: NDArray[np.float64], x_label: str, y_label: str) -> str:
+    """How many points lie where, darker for more, and the diagonal; the lowest hundredth of either is left out."""
+    figure, axes = _begun(x_label, y_label, False, False)
+    with mpl.rc_context(STYLE):
+        low = min(np.quantile(x, 0.01), np.quantile(y, 0.01))
+        shown = (x >= low) & (y >= low)
+        high = max(x.max(), y.max())
+        axes.hexbin(x[shown], y[shown], gridsize=40, bins="log", mincnt=1, cmap="Blues", linewidths=0)
+        axes.axline((high, high), slope=1, color=INK, linestyle=":", linewidth=1)
+        return _svg(figure)
+
+
 def fronts(series: Sequence[Series], x: str, y: str) -> str:
     """Pareto fronts as steps with markers."""
     figure, axes = _begun(x, y, True, False)

@@ -1,0 +1,103 @@
+"""The command about surrogates: `archsweep compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+from rich.table import Table as RichTable
+
+if TYPE_CHECKING:
+    from orchestrator.compare import Measured, Truth
+    from surrogate.base import Prediction
+
+SHOWN = {
+    "kendall_tau": "tau",
+    "spearman": "rho",
+    "precision_at_1pct": "P@1%",
+    "precision_at_01pct": "P@0.1%",
+    "best_of_10": "top 10",
+    "best_of_100": "top 100",
+    "coverage": "cover",
+    "fit_seconds": "fit s",
+    "score_seconds": "score s",
+}
+"""Metrics by the columns that show them."""
+
+
+@click.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("--surrogate", "surrogates", multiple=True, metavar="NAME", help="Again for more.  [default: all]")
+@click.option("--labels", multiple=True, type=click.IntRange(2), help="Again for more.  [default: 100, 172, 424, 4236]")
+@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Runs of each.")
+@click.option(
+    "--objective", default="test", show_default=True, type=click.Choice(["validation", "test"]), help="Which accuracy."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs and plots; resumed if it holds some.")
+@click.option("--track/--no-track", default=True, show_default=True, help="Log to MLflow.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def compare(
+    table: Path,
+    surrogates: tuple[str, ...],
+    labels: tuple[int, ...],
+    seeds: int,
+    objective: str,
+    out: Path | None,
+    track: bool,
+    as_json: bool,
+) -> None:
+    """Say how well surrogates rank the cells of TABLE that were fitted on a few of them.
+
+    Fitted on the first training of cells drawn uniformly, judged by the mean accuracy of all cells.
+
+    \b
+    All surrogates, then one of them from 100 labels:
+      archsweep compare nb101.arrow
+      archsweep compare nb101.arrow --surrogate blend --labels 100 --json
+    """
+    from orchestrator.compare import Comparison, summarised
+    from orchestrator.compare_log import logged
+
+    comparison = Comparison.of(table, cast(Any, objective), surrogates, labels, seeds)
+    folder = out or Path("runs") / f"compare-{table.stem}"
+    params = {"table": str(table), "objective": objective, "seeds": seeds}
+    stderr = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task("runs", total=len(comparison.arms) * seeds)
+
+        def advance(run: Measured, predicted: Prediction | None, truth: Truth) -> None:
+            bar.advance(task)
+
+        with logged(folder, track, params, comparison.arms) as log:
+            rows = summarised(comparison.run(folder, [log, advance]))
+    if log.error is not None:
+        click.echo(f"archsweep: not tracked: {log.error}", err=True)
+    if as_json:
+        click.echo(json.dumps(_nested(rows)))
+        return
+    _show(f"{table.name}, {objective} accuracy, {seeds} seeds", rows)
+
+
+def _nested(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By surrogate, then by number of labels; null is not a number."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        values = {name: None if value != value else value for name, value in row.items()}
+        found.setdefault(row["surrogate"], {})[str(row["labels"])] = values
+    return found
+
+
+def _show(title: str, rows: list[dict[str, Any]]) -> None:
+    shown = RichTable(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for name in ("surrogate", "labels", *SHOWN.values()):
+        shown.add_column(name, justify="left" if name == "surrogate" else "right")
+    for row in rows:
+        seconds = {name: f"{row[name]:.1f}" for name in SHOWN if name.endswith("seconds")}
+        texts = {name: f"{row[name]:.3f}" for name in SHOWN} | seconds
+        shown.add_row(row["surrogate"], str(row["labels"]), *texts.values())
+    Console().print(shown)
