@@ -18,6 +18,9 @@ class Boosted:
     members: int = 2
     _fitted: list[GradientBoostingRegressor] = field(default_factory=list, repr=False)
 
+    def apart(self) -> Boosted:
+        return Boosted(self.members)
+
     def learn(self, cells: Cells, scores: Doubles, seed: int) -> None:
         known = features(cells)
         self._fitted = [

@@ -21,9 +21,9 @@ FOLDS = 5
 
 @dataclass
 class Calibrated:
-    """A `Predictor` around a ranker. made: a new ranker, by whether it is only for a fold of the calibration."""
+    """A `Predictor` around a ranker, which is made anew for every fit."""
 
-    made: Callable[[bool], Ranker]
+    made: Callable[[], Ranker]
     _ranker: Ranker | None = None
     _accuracy: IsotonicRegression | None = None
     _below: float = 0.0
@@ -31,12 +31,12 @@ class Calibrated:
 
     def fit(self, cells: Cells, accuracies: Doubles, seed: int) -> None:
         cells, scores = np.asarray(cells), normal_scores(accuracies)
-        self._ranker = self.made(False)
+        self._ranker = self.made()
         self._ranker.learn(cells, scores, seed)
         unseen = np.empty(len(cells))
         folds = _folds(len(cells), seed)
         for left in folds:
-            apart = self.made(True)
+            apart = self._ranker.apart()
             apart.learn(cells[~left], scores[~left], seed)
             unseen[left] = apart.score(cells[left])
         self._accuracy = _monotone().fit(unseen, accuracies)

@@ -8,7 +8,6 @@ every pair of cells (RankNet: Burges and others, 2005): the order of cells is al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,14 +17,16 @@ from torch import Tensor, nn
 from nas.catalogue import LABELS
 from nas.features import Cells
 from nas.flow import adjacency, vertex_kinds
-from surrogate.ranker import Doubles, standardised
+from surrogate.ranker import Doubles, Floats, standardised
 
 WIDTH, LAYERS, GLOBAL = 64, 3, 32
 KINDS = 2 + LABELS
 FEATURES = 127
-RATE, DECAY, BATCH, EPOCHS = 3e-3, 1e-2, 64, 100
-MOST_STEPS = 2_500
-"""Of the optimiser: with many labels there are fewer epochs."""
+RATE, DECAY = 3e-3, 0.3
+BATCH, EPOCHS, MOST_STEPS = 64, 100, 2_500
+"""With many labels there are fewer epochs, so that no training takes more steps."""
+TAUGHT_BATCH, TAUGHT_EPOCHS, AFTER = 256, 4, 40
+"""Of what is learnt before the labels, and the epochs on the labels after it."""
 AT_ONCE = 512
 """Cells that are scored at a time, so that their states stay in a core's cache."""
 
@@ -64,6 +65,9 @@ class Layer(nn.Module):
         return torch.relu(self.own(states) + heard)
 
 
+Inputs = tuple[Tensor, Tensor, Tensor]
+
+
 @dataclass
 class Network:
     """A `Ranker`: the mean of differently seeded members. Trains on a GPU where there is one."""
@@ -72,55 +76,70 @@ class Network:
     _fitted: list[GraphNetwork] = field(default_factory=list, repr=False)
     _scales: list[tuple[float, float]] = field(default_factory=list, repr=False)
 
-    def learn(self, cells: Cells, scores: Doubles, seed: int) -> None:
-        inputs = _inputs(cells)
-        targets = torch.tensor(scores, dtype=torch.float32, device=_device())
-        self._fitted = [_trained(inputs, targets, seed * self.members + member) for member in range(self.members)]
-        self._scales = []
-        for network in self._fitted:  # a ranking has no scale; the mean over members, and a blend, need one
-            said = _scored(network, inputs)
-            self._scales.append((float(said.mean()), float(said.std()) / (float(scores.std()) or 1.0) or 1.0))
+    def apart(self) -> Network:
+        return Network(1)
+
+    def learn(self, cells: Cells, scores: Doubles, seed: int, taught: tuple[Cells, Doubles] | None = None) -> None:
+        """taught: cells without labels, and what another ranker says of them, to be learnt first."""
+        lessons = [Lesson(_inputs(cells), _tensor(scores), BATCH, EPOCHS if taught is None else AFTER)]
+        if taught is not None:
+            lessons.insert(0, Lesson(_inputs(taught[0]), _tensor(taught[1]), TAUGHT_BATCH, TAUGHT_EPOCHS))
+        self._fitted = [_trained(lessons, seed * self.members + member) for member in range(self.members)]
+        # a ranking has no scale; the mean over members, and a blend, need one
+        self._scales = [_scale(_scored(network, lessons[0].inputs), lessons[0].targets) for network in self._fitted]
 
     def score(self, cells: Cells) -> Doubles:
         inputs = _inputs(cells)
         pairs = zip(self._fitted, self._scales, strict=True)
-        said = [(_scored(network, inputs) - mean) / std for network, (mean, std) in pairs]
+        said = [zero + unit * _scored(network, inputs) for network, (zero, unit) in pairs]
         return np.asarray(np.mean(said, 0), np.float64)
 
 
-Inputs = tuple[Tensor, Tensor, Tensor]
+@dataclass(frozen=True)
+class Lesson:
+    """What networks are to learn."""
+
+    inputs: Inputs
+    targets: Tensor
+    batch: int
+    epochs: int
+
+    def batches(self) -> list[Tensor]:
+        """The places of the cells that each step is taken on."""
+        count = len(self.targets)
+        parts = -(-count // self.batch)
+        epochs = max(1, min(self.epochs, MOST_STEPS // parts))
+        return [chosen for _ in range(epochs) for chosen in torch.randperm(count).tensor_split(parts)]
 
 
 def _inputs(cells: Cells) -> Inputs:
-    edges, kinds, flow = (
-        torch.from_numpy(values).to(_device())
-        for values in (adjacency(cells), vertex_kinds(cells), standardised(cells))
-    )
-    return edges, kinds, flow
+    return _tensor(adjacency(cells)), _tensor(vertex_kinds(cells)), _tensor(standardised(cells))
 
 
-def _trained(inputs: Inputs, targets: Tensor, seed: int) -> GraphNetwork:
+def _tensor(values: Floats | Doubles) -> Tensor:
+    return torch.from_numpy(values).float().to(_device())
+
+
+def _trained(lessons: list[Lesson], seed: int) -> GraphNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = GraphNetwork().to(_device())
-        batches = list(_batches(len(targets)))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=len(batches) + 1, pct_start=0.1)
-    for batch in batches:
-        chosen = batch.to(targets.device)
-        loss = _misordered(network(*(values[chosen] for values in inputs)), targets[chosen])
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
+        for lesson in lessons:
+            _learn(network, lesson)
     return network.eval()
 
 
-def _batches(count: int) -> Iterator[Tensor]:
-    """The places of labels that each step is taken on."""
-    epochs = max(1, min(EPOCHS, MOST_STEPS // -(-count // BATCH)))
-    for _ in range(epochs):
-        yield from torch.randperm(count).tensor_split(-(-count // BATCH))
+def _learn(network: GraphNetwork, lesson: Lesson) -> None:
+    batches = lesson.batches()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=len(batches) + 1, pct_start=0.1)
+    for batch in batches:
+        chosen = batch.to(lesson.targets.device)
+        loss = _misordered(network(*(values[chosen] for values in lesson.inputs)), lesson.targets[chosen])
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+        optimiser.step()
+        schedule.step()
 
 
 def _misordered(scores: Tensor, targets: Tensor) -> Tensor:
@@ -128,6 +147,13 @@ def _misordered(scores: Tensor, targets: Tensor) -> Tensor:
     better = targets[:, None] > targets
     losses = nn.functional.softplus(scores - scores[:, None])[better]
     return losses.sum() / max(1, losses.numel())
+
+
+def _scale(said: Doubles, targets: Tensor) -> tuple[float, float]:
+    """What makes the mean and the spread of what is said that of the targets."""
+    wanted = targets.double().cpu().numpy()
+    unit = float(wanted.std() / (said.std() or 1.0))
+    return float(wanted.mean() - unit * said.mean()), unit
 
 
 @torch.inference_mode()

@@ -31,7 +31,7 @@ def _gnn() -> Predictor:
     from surrogate.calibrated import Calibrated
     from surrogate.gnn import Network  # torch takes seconds to import
 
-    return Calibrated(lambda fold: Network(1 if fold else 3))
+    return Calibrated(Network)
 
 
 def _blend() -> Predictor:

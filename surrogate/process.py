@@ -1,65 +1,77 @@
-"""A Gaussian process with a Matern-3/2 kernel on how signals flow through a cell."""
+"""A Gaussian process on how signals flow through a cell, with a length for every feature.
+
+The kernel is Matern-1/2 on standardised features. Lengths and noise are the most probable ones, the logarithm of a
+length being normal around that of all: with few labels features stay alike, with more the useless ones fade.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
+import torch
+from torch import Tensor
 
 from nas.features import Cells
 from surrogate.ranker import Doubles, Floats, standardised
 
-Array = TypeVar("Array", Floats, Doubles)
-LENGTH, NOISE = 15.0, 0.15
-"""Of the kernel where labels are too many to choose by likelihood, and where the search for the best begins."""
-MOST_CHOSEN, LOOKS = 1_000, 60
+LENGTH, NOISE = 100.0, 0.005
+"""Where the search for the best begins; the noise's variance is relative to the kernel's."""
+FREEDOM = 0.5
+"""Standard deviation of the logarithm of a feature's length."""
+STEPS, RATE, MOST_CHOSEN = 80, 0.05, 1_000
+"""Lengths are chosen by so many steps of Adam on at most so many labels."""
+JITTER = 1e-10
 
 
 @dataclass
 class Process:
-    """A `Ranker`. length: of the kernel, noise: variance relative to the kernel's; after `learn` the likeliest."""
+    """A `Ranker`. inverse: of every feature's length; noise; both chosen by `learn` if they are None."""
 
-    length: float = LENGTH
-    noise: float = NOISE
-    _features: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32), repr=False)
+    inverse: Tensor | None = None
+    noise: Tensor | None = None
+    _known: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32), repr=False)
     _weights: Floats = field(default_factory=lambda: np.zeros(0, np.float32), repr=False)
 
+    def apart(self) -> Process:
+        return Process(self.inverse, self.noise)
+
     def learn(self, cells: Cells, scores: Doubles, seed: int) -> None:
-        self._features = standardised(cells)
-        precise = self._features.astype(np.float64)
-        distances = np.sqrt(_squared_distances(precise, precise))
-        if len(cells) <= MOST_CHOSEN:
-            self.length, self.noise = _likeliest(distances, scores)
-        factor = cho_factor(_kernel(distances, self.length) + self.noise * np.eye(len(cells)), lower=True)
-        self._weights = cho_solve(factor, scores).astype(np.float32)
+        features, targets = torch.from_numpy(standardised(cells)).double(), torch.from_numpy(scores)
+        if self.inverse is None or self.noise is None:
+            self.inverse, self.noise = _chosen(features[:MOST_CHOSEN], targets[:MOST_CHOSEN])
+        scaled = features * self.inverse
+        root = torch.linalg.cholesky(_kernel(scaled, scaled) + self.noise * torch.eye(len(targets)))
+        self._known = scaled.float().numpy()
+        self._weights = torch.cholesky_solve(targets[:, None], root)[:, 0].float().numpy()
 
     def score(self, cells: Cells) -> Doubles:
-        near = _kernel(np.sqrt(_squared_distances(standardised(cells), self._features)), self.length)
-        return np.asarray(near @ self._weights, np.float64)
+        assert self.inverse is not None, "learn comes first"
+        scaled = torch.from_numpy(standardised(cells)) * self.inverse.float()
+        near = _kernel(scaled, torch.from_numpy(self._known))
+        return (near @ torch.from_numpy(self._weights)).double().numpy()
 
 
-def _likeliest(distances: Doubles, targets: Doubles) -> tuple[float, float]:
-    """The kernel's length and noise of highest marginal likelihood, its variance at its best."""
+def _chosen(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The most probable inverse lengths and noise, the kernel's variance at its best."""
+    relevance = torch.zeros(features.shape[1], dtype=torch.float64, requires_grad=True)
+    common = torch.tensor([-np.log(LENGTH), np.log(NOISE)], dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.Adam([relevance, common], lr=RATE)
+    for _ in range(STEPS):
+        scaled = features * torch.exp(relevance + common[0])
+        root = torch.linalg.cholesky(_kernel(scaled, scaled) + torch.exp(common[1]) * torch.eye(len(targets)))
+        solved = torch.cholesky_solve(targets[:, None], root)[:, 0]
+        fit = targets @ solved / len(targets) + JITTER  # labels may be all alike
+        likelihood = -len(targets) / 2 * torch.log(fit) - torch.log(torch.diagonal(root)).sum()
+        loss = torch.square(relevance / FREEDOM).sum() / 2 - likelihood
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+        optimiser.step()
+        with torch.no_grad():
+            common[1].clamp_(min=np.log(1e-4))  # below, rounding decides
+    return torch.exp(relevance + common[0]).detach(), torch.exp(common[1]).detach()
 
-    def loss(logarithms: Doubles) -> float:
-        length, noise = np.exp(np.clip(logarithms, np.log(1e-2), np.log(1e3)))
-        factor, lower = cho_factor(_kernel(distances, length) + noise * np.eye(len(targets)), lower=True)
-        fit = targets @ cho_solve((factor, lower), targets) / len(targets) + 1e-12  # labels may be all alike
-        return float(len(targets) * np.log(fit) / 2 + np.log(np.diag(factor)).sum())
 
-    found = minimize(loss, np.log([LENGTH, NOISE]), method="Nelder-Mead", options={"maxfev": LOOKS})
-    length, noise = np.exp(np.clip(found.x, np.log(1e-2), np.log(1e3)))
-    return float(length), float(noise)
-
-
-def _kernel(distances: Array, length: float) -> Array:
-    scaled = distances * distances.dtype.type(3**0.5 / length)
-    return np.asarray((1 + scaled) * np.exp(-scaled), distances.dtype)
-
-
-def _squared_distances(some: Array, others: Array) -> Array:
-    squares = np.square(some).sum(1)[:, None] + np.square(others).sum(1) - 2 * some @ others.T
-    return np.asarray(np.maximum(squares, 0), some.dtype)
+def _kernel(some: Tensor, others: Tensor) -> Tensor:
+    squares = torch.square(some).sum(1)[:, None] + torch.square(others).sum(1) - 2 * some @ others.T
+    return torch.exp(-torch.sqrt(squares.clamp(min=0) + JITTER))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,10 @@ class Ranker(Protocol):
         ...
 
     def score(self, cells: Cells) -> Doubles: ...
+
+    def apart(self) -> Self:
+        """A new one for labels that this one has not seen: with what it chose, without what it learnt, and cheaper."""
+        ...
 
 
 def normal_scores(accuracies: Doubles) -> Doubles:
