@@ -70,11 +70,13 @@ Inputs = tuple[Tensor, Tensor, Tensor]
 
 @dataclass
 class Network:
-    """A `Ranker`: the mean of differently seeded members. Trains on a GPU where there is one."""
+    """A `Ranker`: the mean of differently seeded members. Trains on a GPU where there is one.
+
+    fitted: each with what its scores are shifted and multiplied by; a ranking has no scale, a mean of some needs one.
+    """
 
     members: int = 3
-    _fitted: list[GraphNetwork] = field(default_factory=list, repr=False)
-    _scales: list[tuple[float, float]] = field(default_factory=list, repr=False)
+    fitted: list[tuple[GraphNetwork, tuple[float, float]]] = field(default_factory=list, repr=False)
 
     def apart(self) -> Network:
         return Network(1)
@@ -84,14 +86,14 @@ class Network:
         lessons = [Lesson(_inputs(cells), _tensor(scores), BATCH, EPOCHS if taught is None else AFTER)]
         if taught is not None:
             lessons.insert(0, Lesson(_inputs(taught[0]), _tensor(taught[1]), TAUGHT_BATCH, TAUGHT_EPOCHS))
-        self._fitted = [_trained(lessons, seed * self.members + member) for member in range(self.members)]
-        # a ranking has no scale; the mean over members, and a blend, need one
-        self._scales = [_scale(_scored(network, lessons[0].inputs), lessons[0].targets) for network in self._fitted]
+        self.fitted = []
+        for member in range(self.members):
+            network = _trained(lessons, seed * self.members + member)
+            self.fitted.append((network, _scale(_scored(network, lessons[0].inputs), lessons[0].targets)))
 
     def score(self, cells: Cells) -> Doubles:
         inputs = _inputs(cells)
-        pairs = zip(self._fitted, self._scales, strict=True)
-        said = [zero + unit * _scored(network, inputs) for network, (zero, unit) in pairs]
+        said = [zero + unit * _scored(network.to(_device()), inputs) for network, (zero, unit) in self.fitted]
         return np.asarray(np.mean(said, 0), np.float64)
 
 

@@ -28,7 +28,7 @@ ADAPTERS = {
     "google": {"nas/tfrecord.py"},
     "click": {"orchestrator/cli.py", *COMMANDS},
     "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
-    "safetensors": {"workers/checkpoint.py"},
+    "safetensors": {"surrogate/saved.py", "workers/checkpoint.py"},
     "sklearn": {
         "surrogate/boosted.py",
         "surrogate/calibrated.py",

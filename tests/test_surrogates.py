@@ -15,16 +15,22 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from nas.catalogue import CELLS
+from nas.errors import DataError
 from nas.features import graph_features
 from nas.table import Table
 from surrogate.base import COVERAGE, Predictor
+from surrogate.blend import Taught
 from surrogate.controls import ParametersOnly
+from surrogate.gnn import Network
 from surrogate.named import SURROGATES, make_surrogate
+from surrogate.ranker import normal_scores
+from surrogate.saved import load, save
 
 LABELS, TESTED = 120, 2_000
 NOISE = 0.004
-SLOW = dict.fromkeys(("gnn", "blend"), pytest.mark.slow)
-every_surrogate = pytest.mark.parametrize("name", SURROGATES)
+every_surrogate = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "blend" else ()) for name in SURROGATES]
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,16 +124,53 @@ def test_conformal_intervals_hold_what_they_promise(cells: NDArray[np.int64], ac
     assert abs(np.mean(inside) - COVERAGE) < 0.05
 
 
-def test_labels_that_are_all_alike_or_few_are_no_error() -> None:
-    few = np.arange(100, 104)
-    for name in SURROGATES:
-        for labels in (np.full(4, 0.9), np.array([0.1, 0.9, 0.9, 0.5])):
-            model = make_surrogate(name)
-            model.fit(few, labels, 0)
-            assert np.isfinite(model.predict(np.arange(50)).score).all()
+@every_surrogate
+@pytest.mark.parametrize("labels", [(0.9, 0.9, 0.9, 0.9), (0.1, 0.9, 0.9, 0.5)])
+def test_labels_that_are_all_alike_or_few_are_no_error(name: str, labels: tuple[float, ...]) -> None:
+    model = make_surrogate(name)
+    model.fit(np.arange(100, 104), np.array(labels), 0)
+    assert np.isfinite(model.predict(np.arange(50)).score).all()
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in SURROGATES])
+def test_networks_learn_from_what_they_are_taught_where_labels_are_few(
+    cells: NDArray[np.int64], accuracies: NDArray[np.float64]
+) -> None:
+    known, unlabelled, rest = slice(0, 10), slice(10, 1_000), slice(1_000, None)
+    tau = {}
+    for taught in (None, (cells[unlabelled], accuracies[unlabelled])):
+        network = Network(1)
+        network.learn(cells[known], accuracies[known], 0, taught)
+        tau[taught is None] = kendalltau(network.score(cells[rest]), accuracies[rest])[0]
+    assert tau[False] > tau[True] + 0.05
+
+
+def test_a_blend_scores_on_the_scale_that_it_learnt(cells: NDArray[np.int64], accuracies: NDArray[np.float64]) -> None:
+    blend = Taught(network=Network(1), unlabelled=300)
+    scores = normal_scores(accuracies)
+    blend.learn(cells[:LABELS], scores[:LABELS], 0)
+    apart = blend.apart()
+    assert apart.flow.process.noise is blend.flow.process.noise
+    for ranker in (blend.flow.process, blend.flow.trees, blend.network):
+        assert 0.4 < ranker.score(cells[LABELS:]).std() < 1.6
+    assert kendalltau(blend.score(cells[LABELS:]), scores[LABELS:])[0] > 0.5
+
+
+def test_a_network_that_was_saved_says_the_same(
+    cells: NDArray[np.int64], accuracies: NDArray[np.float64], tmp_path: Path
+) -> None:
+    network, file = Network(2), tmp_path / "network.safetensors"
+    network.learn(cells[:30], accuracies[:30], 0)
+    save(network, file, "these cells")
+    loaded, trained_on = load(file)
+    assert trained_on == "these cells"
+    assert loaded.score(cells[-50:]).tobytes() == network.score(cells[-50:]).tobytes()
+    for damaged in (b"", file.read_bytes()[:-7], b"\x80\x04K\x01."):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match="no network"):
+            load(file)
+
+
+@every_surrogate
 def test_real_cells_are_ranked_better_than_by_their_size(name: str, curves_table: Path) -> None:
     table = Table(curves_table)
     runs = table.metric("final_test_accuracy")[:, -1]
