@@ -22,6 +22,8 @@ FREEDOM = 0.5
 STEPS, RATE, MOST_CHOSEN = 80, 0.05, 1_000
 """Lengths are chosen by so many steps of Adam on at most so many labels."""
 JITTER = 1e-10
+AT_ONCE = 512
+"""Cells that are scored at a time, so that their kernel stays in a core's cache."""
 
 
 @dataclass
@@ -48,8 +50,9 @@ class Process:
     def score(self, cells: Cells) -> Doubles:
         assert self.inverse is not None, "learn comes first"
         scaled = torch.from_numpy(standardised(cells)) * self.inverse.float()
-        near = _kernel(scaled, torch.from_numpy(self._known))
-        return (near @ torch.from_numpy(self._weights)).double().numpy()
+        known, weights = torch.from_numpy(self._known), torch.from_numpy(self._weights)
+        parts = [_kernel(part, known) @ weights for part in torch.split(scaled, AT_ONCE)]
+        return np.asarray(torch.cat(parts).double().numpy(), np.float64)
 
 
 def _chosen(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
