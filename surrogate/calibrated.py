@@ -6,7 +6,9 @@ conformal prediction, by folds (Vovk, 2015, arXiv:1208.0651). So it is the inter
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +53,10 @@ class Calibrated:
         assert self._ranker is not None, "fit comes first"
         assert self._accuracy is not None
         cells = np.asarray(cells)
-        parts = np.split(cells, range(PART, len(cells), PART))
-        score = np.concatenate([self._ranker.score(part) for part in parts])
+        first, *others = np.split(cells, range(PART, len(cells), PART))
+        scores = [self._ranker.score(first)]  # before the others: it may encode the whole catalogue, once
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy, torch and scikit-learn leave Python's lock alone
+            score = np.concatenate([*scores, *pool.map(self._ranker.score, others)])
         mean = self._accuracy.predict(score).astype(np.float64)
         return Prediction(mean, mean + self._below, mean + self._above, score)
 
