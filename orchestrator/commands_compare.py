@@ -64,6 +64,7 @@ def compare(
 
     comparison = Comparison.of(table, cast(Any, objective), surrogates, labels, seeds)
     folder = out or Path("runs") / f"compare-{table.stem}"
+    comparison.refuse_others(folder)
     params = {"table": str(table), "objective": objective, "seeds": seeds}
     stderr = Console(stderr=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())

@@ -103,17 +103,26 @@ class Comparison:
             make_surrogate(name)
         counts = labels or [count for count in LABELS if count <= known / 2]
         if not counts or min(counts) < 2 or max(counts) > known:
-            raise ArchsweepError(f"{path} has {known} cells with that accuracy; got {list(counts)} labels")
+            raise ArchsweepError(f"{path} has {known} such cells; give --labels from 2 to {known}, got {list(counts)}")
         arms = tuple(Arm(name, count) for count in counts for name in surrogates or SURROGATES)
         return cls(table, column, arms, seeds, truth)
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What the folder's runs have in common."""
+        return {"compare": VERSION, "table": self.table.fingerprint, "objective": self.column}
+
+    def refuse_others(self, out: Path) -> None:
+        """Raises `ArchsweepError` if the folder holds another comparison, before anything is written there."""
+        if (out / RUNS).exists():
+            _check_header(next(iter(LineReader(out / RUNS)), None), self.header, out / RUNS)
 
     def run(self, out: Path, observers: Iterable[Observer] = ()) -> list[Measured]:
         """Makes the runs that the folder lacks; returns all, by arm, then by seed. Raises `ArchsweepError`."""
         observers = list(observers)
-        header = {"compare": VERSION, "table": self.table.fingerprint, "objective": self.column}
         taken = f"another process compares in {out}; wait for it, or choose another folder"
         with locked(out / LOCK, taken, str(out)):
-            done, runs = _opened(out / RUNS, header)
+            done, runs = _opened(out / RUNS, self.header)
             with closing(runs):
                 for seed in range(self.seeds):
                     for arm in self.arms:
@@ -209,8 +218,7 @@ def _opened(path: Path, header: Mapping[str, Any]) -> tuple[dict[tuple[Arm, int]
     reader = LineReader(path)
     records = iter(reader) if path.exists() else iter(())
     theirs = next(records, None)
-    if theirs is not None and {name: theirs.get(name) for name in header} != dict(header):
-        raise ArchsweepError(f"{path} belongs to a comparison on another table or objective; choose another --out")
+    _check_header(theirs, header, path)
     done = {}
     for line in records:
         arm = Arm(line["surrogate"], line["labels"])
@@ -220,3 +228,8 @@ def _opened(path: Path, header: Mapping[str, Any]) -> tuple[dict[tuple[Arm, int]
     if theirs is None:
         runs.append(header)
     return done, runs
+
+
+def _check_header(theirs: Mapping[str, Any] | None, header: Mapping[str, Any], path: Path) -> None:
+    if theirs is not None and any(theirs.get(name) != value for name, value in header.items()):
+        raise ArchsweepError(f"{path} belongs to a comparison on another table or objective; choose another --out")

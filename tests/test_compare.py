@@ -113,7 +113,7 @@ def test_the_table_names_every_arm(curves_table: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("surrogates", "labels", "message"),
-    [(["none"], [10], "unknown surrogate 'none'"), ([], [1], r"got \[1\] labels"), ([], [10**7], "cells")],
+    [(["none"], [10], "unknown surrogate 'none'"), ([], [1], r"got \[1\]"), ([], [10**7], "cells")],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_is_written(
     surrogates: list[str], labels: list[int], message: str, curves_table: Path
@@ -126,3 +126,5 @@ def test_another_objective_does_not_go_on_in_the_folder(curves_table: Path, tmp_
     Comparison.of(curves_table, "test", ["gp"], [20], 1).run(tmp_path)
     with pytest.raises(ArchsweepError, match="another table or objective"):
         Comparison.of(curves_table, "validation", ["gp"], [20], 1).run(tmp_path)
+    with pytest.raises(ArchsweepError, match="another table or objective"):
+        Comparison.of(curves_table, "validation", ["gp"], [20], 1).refuse_others(tmp_path)
