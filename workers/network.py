@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # torch's own name for it
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from nas.cell import Cell
 from nas.graph import OPERATIONS
@@ -105,7 +106,7 @@ class CellModule(nn.Module):
         """Drops the last channel of a repeat's ``width`` where a vertex wants one fewer."""
         if width == wanted:
             return value
-        return self._apart(value)[:, :, :wanted].flatten(1, 2)
+        return _joined(self._apart(value)[..., :wanted])
 
     def _side_by_side(self, values: list[Tensor]) -> Tensor:
         """Concatenates channels, within each repeat."""
@@ -113,12 +114,17 @@ class CellModule(nn.Module):
             return values[0]
         if self._repeats == 1:
             return torch.cat(values, 1)
-        return torch.cat([self._apart(value) for value in values], 2).flatten(1, 2)
+        return _joined(torch.cat([self._apart(value) for value in values], 4))
 
     def _apart(self, value: Tensor) -> Tensor:
-        """(batch, repeats * channels, height, width) as (batch, repeats, channels, height, width)."""
+        """(batch, repeats * channels, height, width) as (batch, height, width, repeats, channels)."""
         batch, channels, height, width = value.shape
-        return value.view(batch, self._repeats, channels // self._repeats, height, width)
+        return value.permute(0, 2, 3, 1).view(batch, height, width, self._repeats, channels // self._repeats)
+
+
+def _joined(value: Tensor) -> Tensor:
+    """The inverse of `CellModule._apart`."""
+    return value.flatten(3).permute(0, 3, 1, 2)
 
 
 class _Builder:
@@ -127,14 +133,8 @@ class _Builder:
     def __init__(self, repeats: int, momentum: float) -> None:
         self.repeats, self._momentum = repeats, momentum
 
-    def convolution(self, incoming: int, out: int, kernel: int) -> nn.Sequential:
-        """Convolution of the same size, batch normalisation, ReLU."""
-        r = self.repeats
-        return nn.Sequential(
-            nn.Conv2d(r * incoming, r * out, kernel, padding=kernel // 2, groups=r, bias=False),
-            nn.BatchNorm2d(r * out, eps=1e-5, momentum=1 - self._momentum),
-            nn.ReLU(inplace=True),
-        )
+    def convolution(self, incoming: int, out: int, kernel: int) -> Convolution:
+        return Convolution(self.repeats * incoming, self.repeats * out, kernel, self.repeats, 1 - self._momentum)
 
     def operation(self, name: str, channels: int) -> nn.Module:
         match name:
@@ -146,14 +146,31 @@ class _Builder:
                 return MaxPool()
 
 
-class MaxPool(nn.Module):
-    """3x3 max-pooling of the same size. On a CPU torch is two to four times faster at it with channels last."""
+class Convolution(nn.Module):
+    """Convolution of the same size, batch normalisation, ReLU. Once trained the first two are computed as one."""
+
+    def __init__(self, incoming: int, out: int, kernel: int, groups: int, momentum: float) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(incoming, out, kernel, padding=kernel // 2, groups=groups, bias=False)
+        self.normalisation = nn.BatchNorm2d(out, eps=1e-5, momentum=momentum)
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.is_cuda:
-            return F.max_pool2d(images, 3, stride=1, padding=1)
-        channels_last = images.contiguous(memory_format=torch.channels_last)
-        return F.max_pool2d(channels_last, 3, stride=1, padding=1).contiguous()
+        convolution, norm = self.convolution, self.normalisation
+        if self.training:
+            return F.relu_(norm(convolution(images)))
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        weight, bias = fuse_conv_bn_weights(
+            convolution.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        return F.relu_(F.conv2d(images, weight, bias, padding=convolution.padding, groups=convolution.groups))
+
+
+class MaxPool(nn.Module):
+    """3x3 max-pooling of the same size."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.max_pool2d(images, 3, stride=1, padding=1)
 
 
 @torch.no_grad()

@@ -33,6 +33,8 @@ from workers.optimizers import make_optimizer
 from workers.recipe import Setting
 
 EVALUATION_BATCH = 500
+FORMAT = torch.channels_last
+"""Of all activations and weights. On a CPU it makes grouped convolutions with few channels two to five times faster."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,8 @@ class Training:
         self._cell, self._setting, self._recipe, self._seeds = cell, setting, setting.recipe, tuple(seeds)
         self._device = torch.device(device)
         self._on_gpu = self._device.type == "cuda"
-        # On a GPU, convolutions are fastest with channels last; on a CPU of ours both orders took the same time.
-        self._format = torch.channels_last if self._on_gpu else torch.contiguous_format
         network = Network(cell, setting.skeleton, self._seeds, self._recipe.normalisation_momentum)
-        self.network = network.to(self._device).to(memory_format=self._format)  # type: ignore[call-overload]  # it is there
+        self.network = network.to(self._device).to(memory_format=FORMAT)  # type: ignore[call-overload]  # it is there
         self._optimizer = make_optimizer(self.network, self._recipe)
         self._images = Images(data.train, self._device)
         self._scored = [
@@ -177,7 +177,7 @@ class Training:
 
     def _finite(self) -> Tensor:
         """Which repeats have finite weights only, (repeats,): the last step of all may have broken them."""
-        parameters = [parameter.detach().view(len(self._seeds), -1) for parameter in self.network.parameters()]
+        parameters = [parameter.detach().reshape(len(self._seeds), -1) for parameter in self.network.parameters()]
         return torch.stack([values.isfinite().all(1) for values in parameters]).all(0)
 
     def _step(self, done: int, images: Tensor, labels: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ class Training:
     def _logits(self, images: Tensor) -> Tensor:
         """Logits, float32 (batch, repeats, classes); on a GPU the convolutions run in bfloat16."""
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._on_gpu):
-            logits: Tensor = self.network(images.contiguous(memory_format=self._format))
+            logits: Tensor = self.network(images.contiguous(memory_format=FORMAT))
         return logits.float()
 
     def accuracy(self, split: Split) -> NDArray[np.float64]:
