@@ -182,7 +182,8 @@ def search(
     if as_json:
         click.echo(summary.to_json())
         return
-    table = RichTable(show_header=False, title=str(run_dir), title_justify="left")
+    click.echo(run_dir)  # not as the title, which a narrow terminal would wrap
+    table = RichTable(show_header=False)
     for name, value in _described(summary, job.state.duplicate_rate):
         table.add_row(name, value)
     stdout.print(table)

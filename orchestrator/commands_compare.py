@@ -94,7 +94,8 @@ def _nested(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _show(title: str, rows: list[dict[str, Any]]) -> None:
-    shown = RichTable(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    click.echo(title)
+    shown = RichTable(box=None, padding=(0, 1, 0, 0))
     for name in ("surrogate", "labels", *SHOWN.values()):
         shown.add_column(name, justify="left" if name == "surrogate" else "right")
     for row in rows:

@@ -86,7 +86,8 @@ def compare_search(
 
 def _show(title: str, rows: Iterable[Mapping[str, Any]]) -> None:
     rows = list(rows)
-    shown = RichTable(title=title, title_justify="left")
+    click.echo(title)
+    shown = RichTable()
     for name in rows[0]:
         shown.add_column(name.replace("_", " "), justify="right")
     for row in rows:

@@ -49,7 +49,8 @@ def analyze(table: Path, out: Path | None, as_json: bool) -> None:
 
 def _print(analysis: Analysis) -> None:
     console = Console()
-    shown = RichTable(title="replacing one operation, mean change", title_justify="left")
+    click.echo("replacing one operation, mean change")
+    shown = RichTable()
     for column in ("operation", "by", "accuracy (points)", "paper", "training time (%)", "paper"):
         shown.add_column(column, justify="left" if column in ("operation", "by") else "right")
     for one in analysis.replacements:

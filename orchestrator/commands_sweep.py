@@ -136,7 +136,8 @@ def _print(folder: Path, as_json: bool) -> None:
         }
         click.echo(json.dumps(about))
         return
-    shown = RichTable(title=f"{folder}: {stands.done} of {stands.arms} arms done", title_justify="left")
+    click.echo(f"{folder}: {stands.done} of {stands.arms} arms done")
+    shown = RichTable()
     for column in ("searcher", "seeds", "regret (points)"):
         shown.add_column(column, justify="left" if column == "searcher" else "right")
     for place in mean.argsort(kind="stable"):

@@ -93,7 +93,8 @@ def info(file: Path, as_json: bool) -> None:
         }
         click.echo(json.dumps(about))
         return
-    shown = RichTable(title=f"{file}: {len(opened):,} cells from {opened.source}", title_justify="left")
+    click.echo(f"{file}: {len(opened):,} cells from {opened.source}")
+    shown = RichTable()
     for column in ("metric", "filled", *(f"mean at {budget} epochs" for budget in opened.budgets)):
         shown.add_column(column, justify="left" if column == "metric" else "right")
     for name in METRICS:
