@@ -20,10 +20,10 @@ from torch.nn import functional as F  # noqa: N812  # torch's own name for it
 
 from nas.cell import Cell
 from nas.network import Skeleton, cost
-from workers.network import CellModule, MaxPool, Network
+from workers.network import CellModule, Network
 from workers.optimizers import make_optimizer
 from workers.recipe import Setting, preset
-from workers.trainer import one_thread
+from workers.trainer import FORMAT, one_thread
 
 CELL = Cell.from_json(
     {"adjacency": "0110100101000010000100000", "operations": "input,conv3x3-bn-relu,maxpool3x3,conv1x1-bn-relu,output"}
@@ -104,16 +104,14 @@ class PortCell(CellModule):
 def as_port(network: Network) -> Network:
     for cell in network.cells:
         cell.__class__ = PortCell
-        for position, operation in enumerate(cell.operations):
-            if isinstance(operation, MaxPool):
-                cell.operations[position] = nn.MaxPool2d(3, 1, 1)
     return network
 
 
-def stepper(network: nn.Module, setting: Setting, repeats: int = 1, half: bool = False, last: bool = False) -> Step:
+def stepper(
+    network: nn.Module, setting: Setting, repeats: int = 1, half: bool = False, order: torch.memory_format = FORMAT
+) -> Step:
     """One training step of a network on one batch."""
     skeleton, batch = setting.skeleton, setting.recipe.batch
-    order = torch.channels_last if last else torch.contiguous_format
     network.train().to(memory_format=order)  # type: ignore[call-overload]  # it is there
     side = skeleton.image_size
     images = torch.randn(batch, repeats * skeleton.image_channels, side, side).contiguous(memory_format=order)
@@ -149,8 +147,9 @@ def variants(setting: Setting, compiled: bool) -> dict[str, tuple[int, Step]]:
         "this network": (batch, stepper(ours(), setting)),
         "three repeats together": (3 * batch, stepper(ours(3), setting, 3)),
         "plain ResNet of equal MACs": (batch, stepper(plain, setting)),
-        "the public port's structure": (batch, stepper(as_port(ours()), setting)),
-        "channels last": (batch, stepper(ours(), setting, last=True)),
+        "the public port's structure": (batch, stepper(as_port(ours()), setting, order=torch.contiguous_format)),
+        "contiguous": (batch, stepper(ours(), setting, order=torch.contiguous_format)),
+        "contiguous, three repeats": (3 * batch, stepper(ours(3), setting, 3, order=torch.contiguous_format)),
         "bfloat16 autocast": (batch, stepper(ours(), setting, half=True)),
     }
     if compiled:
