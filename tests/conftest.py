@@ -99,14 +99,17 @@ def start() -> Iterator[Start]:
         env: dict[str, str] | None = None,
         program: list[str] | None = None,
         cwd: Path | None = None,
+        log: Path | None = None,
     ) -> subprocess.Popen[str]:
+        """Whoever says more than a pipe holds, 64 kB, before anyone reads it needs a log, or waits for ever."""
+        output = subprocess.PIPE if log is None else log.open("a")
         process = subprocess.Popen(
             [*program, *map(str, arguments)] if program else command(arguments),
             env=environment(env),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
             text=True,
             start_new_session=True,
         )

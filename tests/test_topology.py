@@ -110,7 +110,7 @@ def mlflow(postgres: str, start: Start, until: Until, tmp_path: Path) -> str:
     }
     (tmp_path / "artifacts").mkdir()
     program = command("mlflow", places)
-    start(program=program, env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, cwd=tmp_path)
+    start(program=program, env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, cwd=tmp_path, log=tmp_path / "mlflow.log")
     until(lambda: answers(f"http://127.0.0.1:{port}/health"))
     return f"http://127.0.0.1:{port}"
 
@@ -129,14 +129,15 @@ def token(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def cluster(start: Start, until: Until, token: dict[str, str]) -> Iterator[str]:
+def cluster(start: Start, until: Until, token: dict[str, str], tmp_path: Path) -> Iterator[str]:
     """The address of a Ray head with two workers, each of two cores."""
     port, dashboard = free_port(), free_port()
     places = {"6379": str(port), "head:": "127.0.0.1:", "0.0.0.0": "127.0.0.1"}
+    log = tmp_path / "ray.log"
     memory = "--object-store-memory=100000000"
-    nodes = [start(program=[*command("head", places), memory, f"--dashboard-port={dashboard}"], env=token)]
+    nodes = [start(program=[*command("head", places), memory, f"--dashboard-port={dashboard}"], env=token, log=log)]
     until(lambda: listens(port))
-    nodes += [start(program=[*command("worker", places), memory, "--num-cpus=2"], env=token) for _ in range(2)]
+    nodes += [start(program=[*command("worker", places), memory, "--num-cpus=2"], env=token, log=log) for _ in range(2)]
     yield f"127.0.0.1:{port}"
     for node in reversed(nodes):
         node.send_signal(signal.SIGTERM)
