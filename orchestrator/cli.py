@@ -177,7 +177,7 @@ def search(
     run_dir = out or Path("runs") / f"{config.searcher.name}-{config.label}-seed{config.seed}"
     job = Search(config, run_dir)
     with SearchProgress(stderr, job.trajectory, config.trial_limit, config.budget_seconds) as progress:
-        gc.freeze()  # what is imported stays; looking through it for garbage takes 4 % of a search on the simulated clock
+        gc.freeze()  # what is imported stays; to look through it for garbage takes 4 % on the simulated clock
         summary = job.run([progress])
     if job.tracking_error is not None:
         click.echo(f"archsweep: not tracked: {job.tracking_error}", err=True)
