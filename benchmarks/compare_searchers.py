@@ -43,6 +43,7 @@ ARMS: dict[str, tuple[str, dict[str, Any], int]] = {
     "controller": ("controller", {}, COSTLY),
     "nsga2": ("nsga2", {}, CHEAP),
     "bananas": ("bananas", {}, COSTLY),
+    "bananas, one parent": ("bananas", {"parents": 1}, COSTLY),
     "bananas, trees": ("bananas", {"model": "trees"}, COSTLY),
     "npenas": ("npenas", {}, COSTLY),
     "weaknas": ("weaknas", {}, COSTLY),
