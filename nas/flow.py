@@ -8,6 +8,7 @@ output.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ def flow_features(cells: Cells) -> Floats:
     kinds, graphs = vertex_kinds(cells), catalogue().graph[cells]
     backwards, forwards, through, before, behind, into, out_of, shares = (flow[graphs] for flow in _flows_of_graphs())
     operations = kinds[:, :, 2:]
-    columns = [_summed(values, operations) for values in (backwards, forwards, through)]
+    columns: list[NDArray[Any]] = [_summed(values, operations) for values in (backwards, forwards, through)]
     for longest in (before, behind):
         mean = _summed(longest, operations) / np.maximum(operations.sum(1), 1)
         columns += [np.where(operations > 0, longest[:, :, None], -1).max(1), mean]

@@ -19,7 +19,7 @@ LENGTH, NOISE = 100.0, 0.005
 """Where the search for the best begins; the noise's variance is relative to the kernel's."""
 FREEDOM = 0.5
 """Standard deviation of the logarithm of a feature's length."""
-STEPS, RATE, MOST_CHOSEN = 80, 0.05, 1_000
+STEPS, RATE, MOST_CHOSEN = 30, 0.1, 1_000
 """Lengths are chosen by so many steps of Adam on at most so many labels."""
 JITTER = 1e-10
 AT_ONCE = 512
