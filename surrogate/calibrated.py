@@ -6,9 +6,7 @@ conformal prediction, by folds (Vovk, 2015, arXiv:1208.0651). So it is the inter
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +14,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from nas.features import Cells
 from surrogate.base import COVERAGE, Prediction
-from surrogate.ranker import PART, Doubles, Ranker, normal_scores
+from surrogate.ranker import Doubles, Ranker, in_parts, normal_scores
 from surrogate.threads import one_thread
 
 FOLDS = 5
@@ -54,11 +52,7 @@ class Calibrated:
     def predict(self, cells: Cells) -> Prediction:
         assert self._ranker is not None, "fit comes first"
         assert self._accuracy is not None
-        cells = np.asarray(cells)
-        first, *others = np.split(cells, range(PART, len(cells), PART))
-        with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # who computes leaves Python's lock alone
-            scores = [self._ranker.score(first)]  # before the others: it may encode the whole catalogue, once
-            score = np.concatenate([*scores, *pool.map(self._ranker.score, others)])
+        score = in_parts(self._ranker.score, cells)
         mean = self._accuracy.predict(score).astype(np.float64)
         return Prediction(mean, mean + self._below, mean + self._above, score)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Protocol, Self
@@ -14,6 +15,7 @@ from scipy.stats import norm, rankdata
 from nas.catalogue import CELLS
 from nas.features import Cells, graph_features, path_encoding
 from nas.flow import flow_features, path_moments
+from surrogate.threads import one_thread
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -46,9 +48,17 @@ def normal_scores(accuracies: Doubles) -> Doubles:
     return np.asarray(norm.ppf((rankdata(accuracies) - 0.5) / len(accuracies)), np.float64)
 
 
+def in_parts(said: Callable[[Cells], Doubles], cells: Cells) -> Doubles:
+    """What is said of cells, (..., cells), many of them on all cores."""
+    first, *others = np.split(np.asarray(cells), range(PART, len(cells), PART))
+    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # who computes leaves Python's lock alone
+        begun = said(first)  # before the others: it may encode the whole catalogue, once
+        return np.concatenate([begun, *pool.map(said, others)], -1)
+
+
 def features(cells: Cells) -> Floats:
     """How the cell is built and how signals flow through it, then short paths, (cells, 167)."""
-    return _whole()[cells] if len(cells) == PART else _described(cells)
+    return _whole()[cells] if len(cells) == PART or _whole.cache_info().currsize else _described(cells)
 
 
 def standardised(cells: Cells) -> Floats:
