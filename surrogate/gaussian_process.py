@@ -32,5 +32,5 @@ class GaussianProcess:
 
     def predict(self, cells: Cells) -> Prediction:
         """The interval is that of the mean over trainings, without what one training differs from it."""
-        mean, std = in_parts(lambda part: np.stack([self._process.score(part), self._process.doubt(part)]), cells)
+        mean, std = in_parts(self._process.score_and_doubt, cells)
         return normal(self._zero + SCALE * mean, SCALE * std)

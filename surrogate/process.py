@@ -58,10 +58,14 @@ class Process:
     def score(self, cells: Cells) -> Doubles:
         return _joined([near @ self._weights for near in self._near(cells)])
 
-    def doubt(self, cells: Cells) -> Doubles:
-        """The standard deviation of what is scored, without that of the noise."""
-        left = [1 - torch.square(near @ self._whitening).sum(1) for near in self._near(cells)]
-        return np.sqrt(self._variance * np.maximum(_joined(left), LEAST))
+    def score_and_doubt(self, cells: Cells) -> Doubles:
+        """Scores, and the standard deviation of each without that of the noise, (2, cells)."""
+        both = [
+            torch.stack([near @ self._weights, 1 - torch.square(near @ self._whitening).sum(1)])
+            for near in self._near(cells)
+        ]
+        score, left = _joined(both)
+        return np.stack([score, np.sqrt(self._variance * np.maximum(left, LEAST))])
 
     def _near(self, cells: Cells) -> Iterator[Tensor]:
         """The kernel of cells, some at a time, with those known."""
@@ -96,4 +100,4 @@ def _kernel(some: Tensor, others: Tensor) -> Tensor:
 
 
 def _joined(parts: list[Tensor]) -> Doubles:
-    return np.asarray(torch.cat(parts).double().numpy(), np.float64)
+    return np.asarray(torch.cat(parts, -1).double().numpy(), np.float64)
