@@ -40,7 +40,7 @@ MARKS = (50, 100, 150)
 WORKERS = 8
 WAYS = ("run", "surrogate", "both")
 
-SPACE = {"policy": "space", "labels": 6, "batch": 3, "unseen": 0.0, "tau": -1.0}
+SPACE = {"policy": "space", "labels": 10, "batch": 5, "unseen": 0.0, "tau": -1.0}
 TOP = {"policy": "top", "labels": 20, "batch": 10, "candidates": 100}
 
 
@@ -57,9 +57,9 @@ ARMS = {
     "evolution": Arm("evolution"),
     "evolution, top 1 of 100 (gp)": Arm("evolution", TOP | {"surrogate": "gp", "optimism": 1.0}),
     "evolution, top 1 of 100 (trees)": Arm("evolution", TOP | {"surrogate": "trees"}),
-    "random, whole space (gp)": Arm("random", SPACE | {"surrogate": "gp", "optimism": 3.0}),
+    "random, whole space (gp)": Arm("random", SPACE | {"surrogate": "gp", "optimism": 2.0}),
     "random, whole space (trees)": Arm("random", SPACE | {"surrogate": "trees"}),
-    "random, whole space (gp), mean observed": Arm("random", SPACE | {"surrogate": "gp", "optimism": 3.0}, "mean"),
+    "random, whole space (gp), mean observed": Arm("random", SPACE | {"surrogate": "gp", "optimism": 2.0}, "mean"),
 }
 
 
