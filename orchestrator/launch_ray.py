@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -16,11 +18,16 @@ from workers.ray_fleet import connect
 AHEAD = 2
 """Tasks a core that are handed to Ray, so that no core waits for this process."""
 RETRIES = 3
+QUIET, PATIENCE = 5.0, 300.0
+"""Seconds that a cluster may be without a core before a line says so, and before the sweep gives up."""
+
+log = logging.getLogger(__name__)
 
 
 def on_ray(tasks: Iterable[Task], address: str) -> Iterator[tuple[Task, Outcome]]:
     """A task an arm, a core each. A worker process that is kept opens a table once; an arm whose node died is begun
-    again elsewhere, from its journal. Raises `ArchsweepError` if the cluster cannot be reached.
+    again elsewhere, from its journal. Raises `ArchsweepError` if the cluster cannot be reached, or has no core for
+    `PATIENCE`.
     """
     owns_ray = connect(address)
     try:
@@ -33,11 +40,29 @@ def on_ray(tasks: Iterable[Task], address: str) -> Iterator[tuple[Task, Outcome]
                 flying[remote.remote(task)] = task
             if not flying:
                 return
-            for reference in ray.wait(list(flying))[0]:
+            for reference in _done(list(flying)):
                 yield flying[reference], _outcome(flying.pop(reference), reference)
     finally:
         if owns_ray:
             ray.shutdown()
+
+
+def _done(references: list[Any]) -> list[Any]:
+    """Those of the tasks that have ended; waits for one as long as the cluster has a core to run it."""
+    without: float | None = None
+    while True:
+        done: list[Any] = ray.wait(references, timeout=QUIET)[0]
+        if done:
+            return done
+        if ray.cluster_resources().get("CPU", 0) >= 1:
+            without = None
+        elif without is None:
+            without = time.monotonic()
+            log.warning("the Ray cluster has no core now; waiting %g s for one", PATIENCE)
+        elif time.monotonic() - without > PATIENCE:
+            raise ArchsweepError(
+                f"the Ray cluster had no core for {PATIENCE:g} s; run the same command again to go on when it has"
+            )
 
 
 def _run(task: Task) -> Outcome:

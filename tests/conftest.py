@@ -82,9 +82,13 @@ def archsweep() -> Run:
     def run(
         *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(arguments), env=environment(env), cwd=cwd, capture_output=True, text=True, timeout=200, check=False
-        )
+        line = command(arguments)
+        try:
+            return subprocess.run(
+                line, env=environment(env), cwd=cwd, capture_output=True, text=True, timeout=200, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            pytest.fail(f"{line} hangs; it had said {error.stdout!r} and {error.stderr!r}")
 
     return run
 

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
+import ray
 from mlflow import MlflowClient
 
 from nas.errors import ArchsweepError
+from orchestrator import launch_ray
 from orchestrator.arm import Outcome, Task, is_done, run_arm
 from orchestrator.config import parse
 from orchestrator.launch import inline, launcher
@@ -194,6 +196,20 @@ def test_arms_are_the_same_wherever_they_run(
     results = swept(small_table, tmp_path / "there" / "s", launcher(2, "auto" if where == "ray" else None))
     assert not results.failures
     assert page(report(tmp_path / "there" / "s")[0]) == page(report(tmp_path / "here" / "s")[0])
+
+
+@pytest.mark.slow
+def test_a_cluster_without_a_core_is_told_of_and_then_given_up(
+    small_table: Path, tmp_path: Path, ray_down: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(launch_ray, "QUIET", 0.2)
+    monkeypatch.setattr(launch_ray, "PATIENCE", 1.0)
+    ray.init(num_cpus=0, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    with pytest.raises(ArchsweepError, match="no core for 1 s; run the same command again"):
+        swept(small_table, tmp_path / "s", launcher(1, "auto"))
+    assert caplog.messages.count("the Ray cluster has no core now; waiting 1 s for one") == 1
+    ray.shutdown()
+    assert len(swept(small_table, tmp_path / "s").done) == 6
 
 
 def test_a_sweep_stops_when_it_has_seen_enough_and_says_the_same_when_resumed(

@@ -110,7 +110,7 @@ def mlflow(postgres: str, start: Start, until: Until, tmp_path: Path) -> str:
     }
     (tmp_path / "artifacts").mkdir()
     program = command("mlflow", places)
-    start(program=program, env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, cwd=tmp_path, log=tmp_path / "mlflow.log")
+    start(program=program, env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, cwd=tmp_path, log=tmp_path / "out")
     until(lambda: answers(f"http://127.0.0.1:{port}/health"))
     return f"http://127.0.0.1:{port}"
 
@@ -135,9 +135,21 @@ def cluster(start: Start, until: Until, token: dict[str, str], tmp_path: Path) -
     places = {"6379": str(port), "head:": "127.0.0.1:", "0.0.0.0": "127.0.0.1"}
     log = tmp_path / "ray.log"
     memory = "--object-store-memory=100000000"
-    nodes = [start(program=[*command("head", places), memory, f"--dashboard-port={dashboard}"], env=token, log=log)]
-    until(lambda: listens(port))
-    nodes += [start(program=[*command("worker", places), memory, "--num-cpus=2"], env=token, log=log) for _ in range(2)]
+    nodes: list[subprocess.Popen[str]] = []
+
+    def node(*words: str) -> subprocess.Popen[str]:
+        return start(program=[*words, memory], env=token, log=log)
+
+    def up() -> bool:
+        if nodes[-1].poll() is not None:  # on a busy machine Ray gives up on a node; compose starts it again
+            nodes[-1] = node(*nodes[-1].args[:-1])
+        return log.read_text().count("Ray runtime started") == len(nodes)
+
+    nodes.append(node(*command("head", places), f"--dashboard-port={dashboard}"))
+    until(up)
+    for _ in range(2):
+        nodes.append(node(*command("worker", places), "--num-cpus=2"))
+        until(up)
     yield f"127.0.0.1:{port}"
     for node in reversed(nodes):
         node.send_signal(signal.SIGTERM)
