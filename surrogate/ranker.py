@@ -58,7 +58,7 @@ def in_parts(said: Callable[[Cells], Doubles], cells: Cells) -> Doubles:
 
 def features(cells: Cells) -> Floats:
     """How the cell is built and how signals flow through it, then short paths, (cells, 167)."""
-    return _whole()[cells] if len(cells) == PART or _whole.cache_info().currsize else _described(cells)
+    return _whole()[cells] if len(cells) == PART else _described(cells)
 
 
 def standardised(cells: Cells) -> Floats:
