@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -176,6 +177,7 @@ def search(
     run_dir = out or Path("runs") / f"{config.searcher.name}-{config.label}-seed{config.seed}"
     job = Search(config, run_dir)
     with SearchProgress(stderr, job.trajectory, config.trial_limit, config.budget_seconds) as progress:
+        gc.freeze()  # what is imported stays; to look through it for garbage takes 4 % on the simulated clock
         summary = job.run([progress])
     if job.tracking_error is not None:
         click.echo(f"archsweep: not tracked: {job.tracking_error}", err=True)

@@ -180,32 +180,25 @@ def earlier_trial(number: int, cell: Cell, epochs: int | None, objective: float,
 
 
 def _to_record(trial: Trial) -> dict[str, Any]:
-    match trial.status:
-        case Status.PENDING:
-            proposal = trial.proposal
-            record: dict[str, Any] = {
-                "ask": trial.number,
-                "at": trial.asked,
-                "worker": trial.worker,
-                "seed": trial.seed,
-                "cell": proposal.cell.to_json(),
-            }
-            if proposal.epochs is not None:
-                record["epochs"] = proposal.epochs
-            if proposal.provenance:
-                record["from"] = proposal.provenance
-            return record
-        case Status.TOLD:
-            result = trial.result
-            told = {name: value for name in RESULT_FIELDS if (value := getattr(result, name)) is not None}
-            return {"tell": trial.number, "started": trial.started, "at": trial.finished, "result": told}
-        case Status.FAILED:
-            return {
-                "fail": trial.number,
-                "started": trial.started,
-                "at": trial.finished,
-                "reason": trial.failure,
-            }
+    if trial.finished is None:
+        proposal = trial.proposal
+        record: dict[str, Any] = {
+            "ask": trial.number,
+            "at": trial.asked,
+            "worker": trial.worker,
+            "seed": trial.seed,
+            "cell": proposal.cell.to_json(),
+        }
+        if proposal.epochs is not None:
+            record["epochs"] = proposal.epochs
+        if proposal.provenance:
+            record["from"] = proposal.provenance
+        return record
+    result = trial.result
+    if result is None:
+        return {"fail": trial.number, "started": trial.started, "at": trial.finished, "reason": trial.failure}
+    told = {name: value for name in RESULT_FIELDS if (value := getattr(result, name)) is not None}
+    return {"tell": trial.number, "started": trial.started, "at": trial.finished, "result": told}
 
 
 RESULT_FIELDS = tuple(Result.__dataclass_fields__)

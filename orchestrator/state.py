@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from nas.trial import Proposal, Status, Trial
+from nas.trial import Proposal, Trial
 
 
 @dataclass
@@ -39,7 +39,7 @@ class State:
 
     def fold(self, trial: Trial) -> None:
         """Takes in one event: a trial asked, told or failed."""
-        if trial.status is Status.PENDING:
+        if trial.finished is None:
             self._ask(trial)
         else:
             self._finish(trial)

@@ -90,6 +90,20 @@ def test_no_slot_is_given_twice(pool: Pool) -> None:
     assert pool.idle() in {t.worker for t in finished}
 
 
+@pytest.mark.parametrize("same", [False, True])
+def test_a_pool_takes_only_so_much_while_nobody_waits_for_it(pool: Pool, same: bool) -> None:
+    """Back-pressure: however slow the searcher, the journal or the tracker, no more than this is under way."""
+    taken = 0
+    while pool.idle() is not None:
+        pool.submit(trial(taken, seed=1, pool=pool, cell=7 if same else None))
+        taken += 1
+        assert taken <= 6  # three slots, and as many that wait for an isomorphic one
+    finished: list[Trial] = []
+    while len(finished) < taken:
+        finished += pool.wait()
+    assert sorted(one.number for one in finished) == list(range(taken))
+
+
 def test_the_clock_never_goes_back(pool: Pool) -> None:
     times = [pool.now]
     for number in range(5):

@@ -9,6 +9,7 @@ from workers.base import Pool
 
 Key = tuple[int, int | None]
 """A unique cell and the epochs it is trained for."""
+UNKNOWN = 0, None
 
 
 def key_of(trial: Trial) -> Key:
@@ -28,22 +29,22 @@ class Ledger:
         self._known: dict[Key, tuple[int, Trial]] = {}
         self._asked = 0
 
-    def ask(self, trial: Trial) -> None:
-        """Hears that a trial was asked."""
+    def ask(self, trial: Trial) -> Trial | None:
+        """Hears that a trial was asked. The trial with the outcome that is known, at no cost, as of when both were
+        there; None if there is none.
+        """
         self._asked = max(self._asked, trial.number + 1)
-
-    def learn(self, trial: Trial) -> None:
-        """Remembers a finished trial's outcome; of two results the first, and a result rather than a failure."""
-        _, known = self._known.get(key_of(trial), (0, None))
-        if known is None or known.result is None:
-            self._known[key_of(trial)] = self._asked, trial
-
-    def answer(self, trial: Trial) -> Trial | None:
-        """The trial with the outcome that is known, at no cost, as of when both were there; None if there is none."""
-        asked, known = self._known.get(key_of(trial), (0, None))
+        asked, known = self._known.get(key_of(trial), UNKNOWN)
         if known is None or (known.result is None and trial.number >= asked):
             return None
         return repeated(trial, known)
+
+    def learn(self, trial: Trial) -> None:
+        """Remembers a finished trial's outcome; of two results the first, and a result rather than a failure."""
+        key = key_of(trial)
+        _, known = self._known.get(key, UNKNOWN)
+        if known is None or known.result is None:
+            self._known[key] = self._asked, trial
 
 
 def repeated(trial: Trial, known: Trial) -> Trial:
@@ -76,16 +77,16 @@ class LedgerPool:
         return None if self._answered or self._waiting >= self._most else self._inner.idle()
 
     def submit(self, trial: Trial) -> None:
-        self._ledger.ask(trial)
-        known = self._ledger.answer(trial)
+        known = self._ledger.ask(trial)
         if known is not None:
             self._answered.append(known)
-        elif (twins := self._twins.get(key_of(trial))) is not None:
-            twins.append(trial)
+            return
+        twins = self._twins.setdefault(key_of(trial), [])
+        if twins:
             self._waiting += 1
         else:
-            self._twins[key_of(trial)] = []
             self._inner.submit(trial)
+        twins.append(trial)
 
     def wait(self) -> list[Trial]:
         if self._answered:
@@ -94,9 +95,10 @@ class LedgerPool:
         finished = []
         for trial in self._inner.wait():
             self._ledger.learn(trial)
-            twins = self._twins.pop(key_of(trial), [])
-            self._waiting -= len(twins)
-            finished += [trial, *(repeated(twin, trial) for twin in twins)]
+            finished.append(trial)
+            for twin in self._twins.pop(key_of(trial), ())[1:]:
+                self._waiting -= 1
+                finished.append(repeated(twin, trial))
         return finished
 
     def close(self) -> None:
