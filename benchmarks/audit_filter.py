@@ -1,6 +1,6 @@
 """The audit of a filter over many seeds: what its gate loses, beside gates that know nothing, little, or everything.
 
-    python benchmarks/audit_filter.py --table nb101.arrow --out runs/audit --seeds 20 [--surrogate gp]
+    python benchmarks/audit_filter.py --table nb101.arrow --out runs/audit --seeds 20 [--surrogate gp ...]
 
 Evolution on eight simulated workers observes the test accuracy of repeat 0; of 20 candidates one passes. Every search
 is a folder in --out that is finished where it was left; the command ends with a Markdown table, means over the seeds.
@@ -9,6 +9,7 @@ is a folder in --out that is finished where it was left; the command ends with a
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,19 +23,21 @@ COLUMNS = ("decisions", "rejected", "good", "false_rejects", "passed_over", "reg
 PERCENT = {"false_rejects", "passed_over", "regret", "bias", "error", "best"}
 
 
-def audited(table: Path, out: Path, surrogate: str, trials: int, seed: int) -> dict[str, dict[str, float]]:
+def audited(table: Path, out: Path, surrogates: Sequence[str], trials: int, seed: int) -> dict[str, dict[str, float]]:
     """Of one seed: the audit of every gate."""
-    values = {
-        "table": str(table),
-        "trials": trials,
-        "seed": seed,
-        "objective": {"column": "test", "repeat": 0},
-        "filter": {"policy": "top", "surrogate": surrogate, "labels": 20, "tau": -1.0},
-        "tracking": {"enabled": False},
-    }
-    folder = out / f"seed{seed}"
-    Search(parse(values, "audit_filter"), folder).run()
-    runs = {surrogate: folder, **dict(control_runs(folder))}
+    runs = {}
+    for surrogate in surrogates:
+        values = {
+            "table": str(table),
+            "trials": trials,
+            "seed": seed,
+            "objective": {"column": "test", "repeat": 0},
+            "filter": {"policy": "top", "surrogate": surrogate, "labels": 20, "tau": -1.0},
+            "tracking": {"enabled": False},
+        }
+        runs[surrogate] = out / f"seed{seed}-{surrogate}"
+        Search(parse(values, "audit_filter"), runs[surrogate]).run()
+    runs |= dict(control_runs(runs[surrogates[0]]))
     return {name: asdict(audit_run(run)) for name, run in runs.items()}
 
 
@@ -54,13 +57,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--surrogate", default="gp")
+    parser.add_argument("--surrogate", action="append", help="of a gate; gp by default")
     parser.add_argument("--trials", type=int, default=150)
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()
     audits = []
     for seed in range(options.seeds):
-        audits.append(audited(options.table, options.out, options.surrogate, options.trials, seed))
+        audits.append(audited(options.table, options.out, options.surrogate or ["gp"], options.trials, seed))
         print(markdown(audits), flush=True)
 
 

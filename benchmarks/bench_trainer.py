@@ -20,10 +20,11 @@ from torch.nn import functional as F  # noqa: N812  # torch's own name for it
 
 from nas.cell import Cell
 from nas.network import Skeleton, cost
+from surrogate.threads import one_thread
 from workers.network import CellModule, Network
 from workers.optimizers import make_optimizer
 from workers.recipe import Setting, preset
-from workers.trainer import FORMAT, one_thread
+from workers.trainer import FORMAT
 
 CELL = Cell.from_json(
     {"adjacency": "0110100101000010000100000", "operations": "input,conv3x3-bn-relu,maxpool3x3,conv1x1-bn-relu,output"}

@@ -8,6 +8,7 @@ output.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,23 +29,34 @@ def flow_features(cells: Cells) -> Floats:
     share of the output's channels that it has, the sum, the sum of squares, and weighted by backward visits. Edges from
     input or each operation to each operation or the output.
     """
-    edges, kinds = adjacency(cells), vertex_kinds(cells)
-    into, out_of = edges.sum(1), edges.sum(2)
-    backwards = _visits((edges / np.maximum(into, 1)[:, None, :]).transpose(0, 2, 1), OUTPUT)
-    forwards = _visits(edges / np.maximum(out_of, 1)[:, :, None], 0)
-    through = _paths_from(edges, forwards=True) * _paths_from(edges, forwards=False)
-    shares = _channel_shares(edges)
+    kinds, graphs = vertex_kinds(cells), catalogue().graph[cells]
+    backwards, forwards, through, before, behind, into, out_of, shares = (flow[graphs] for flow in _flows_of_graphs())
     operations = kinds[:, :, 2:]
-    columns = [_summed(values, operations) for values in (backwards, forwards, through)]
-    for longest in (_longest(edges, forwards=True), _longest(edges, forwards=False)):
+    columns: list[NDArray[Any]] = [_summed(values, operations) for values in (backwards, forwards, through)]
+    for longest in (before, behind):
         mean = _summed(longest, operations) / np.maximum(operations.sum(1), 1)
         columns += [np.where(operations > 0, longest[:, :, None], -1).max(1), mean]
     for degree in (into, out_of):
         columns += [(operations * degree[:, :, None]).max(1), _summed(degree, operations)]
     columns += [_summed(values, operations) for values in (shares, shares**2, shares * backwards)]
-    pairs = np.einsum("nxl,nxy,nym->nlm", kinds, edges, kinds)
+    pairs = kinds.transpose(0, 2, 1) @ adjacency(cells) @ kinds
     columns.append(pairs[:, [0, 2, 3, 4], 1:].reshape(len(cells), -1))
     return np.concatenate(columns, 1).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _flows_of_graphs() -> tuple[Floats, ...]:
+    """What does not depend on the operations, of every vertex of every graph, (graphs, 7) each.
+
+    Visits backwards and forwards, paths through it, longest way to it and from it, in- and out-degree, channels.
+    """
+    edges = _edges_of_graphs()
+    into, out_of = edges.sum(1), edges.sum(2)
+    backwards = _visits((edges / np.maximum(into, 1)[:, None, :]).transpose(0, 2, 1), OUTPUT)
+    forwards = _visits(edges / np.maximum(out_of, 1)[:, :, None], 0)
+    through = _paths_from(edges, forwards=True) * _paths_from(edges, forwards=False)
+    before, behind = _longest(edges, forwards=True), _longest(edges, forwards=False)
+    return backwards, forwards, through, before, behind, into, out_of, _channel_shares(edges)
 
 
 def path_moments(cells: Cells) -> Floats:

@@ -6,9 +6,7 @@ conformal prediction, by folds (Vovk, 2015, arXiv:1208.0651). So it is the inter
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +14,8 @@ from sklearn.isotonic import IsotonicRegression
 
 from nas.features import Cells
 from surrogate.base import COVERAGE, Prediction
-from surrogate.ranker import PART, Doubles, Ranker, normal_scores
+from surrogate.ranker import Doubles, Ranker, in_parts, normal_scores
+from surrogate.threads import one_thread
 
 FOLDS = 5
 
@@ -34,13 +33,14 @@ class Calibrated:
     def fit(self, cells: Cells, accuracies: Doubles, seed: int) -> None:
         cells, scores = np.asarray(cells), normal_scores(accuracies)
         self._ranker = self.made()
-        self._ranker.learn(cells, scores, seed)
         unseen = np.empty(len(cells))
         folds = _folds(len(cells), seed)
-        for left in folds:
-            apart = self._ranker.apart()
-            apart.learn(cells[~left], scores[~left], seed)
-            unseen[left] = apart.score(cells[left])
+        with one_thread():
+            self._ranker.learn(cells, scores, seed)
+            for left in folds:
+                apart = self._ranker.apart()
+                apart.learn(cells[~left], scores[~left], seed)
+                unseen[left] = apart.score(cells[left])
         self._accuracy = _monotone().fit(unseen, accuracies)
         errors = np.empty(len(cells))
         for left in folds:  # of a monotone fit that has not seen them either
@@ -52,11 +52,7 @@ class Calibrated:
     def predict(self, cells: Cells) -> Prediction:
         assert self._ranker is not None, "fit comes first"
         assert self._accuracy is not None
-        cells = np.asarray(cells)
-        first, *others = np.split(cells, range(PART, len(cells), PART))
-        scores = [self._ranker.score(first)]  # before the others: it may encode the whole catalogue, once
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy, torch and scikit-learn leave Python's lock alone
-            score = np.concatenate([*scores, *pool.map(self._ranker.score, others)])
+        score = in_parts(self._ranker.score, cells)
         mean = self._accuracy.predict(score).astype(np.float64)
         return Prediction(mean, mean + self._below, mean + self._above, score)
 

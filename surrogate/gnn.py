@@ -19,7 +19,7 @@ from nas.features import Cells
 from nas.flow import adjacency, vertex_kinds
 from surrogate.ranker import Doubles, Floats, standardised
 
-WIDTH, LAYERS, GLOBAL = 64, 3, 32
+WIDTH, GLOBAL = 64, 32
 KINDS = 2 + LABELS
 FEATURES = 127
 RATE, DECAY = 3e-3, 0.3
@@ -32,37 +32,53 @@ AT_ONCE = 512
 
 
 class GraphNetwork(nn.Module):
-    """Scores of cells: (cells, 7, 7) adjacency, (cells, 7, 5) kinds of vertices, (cells, 127) features -> (cells,)."""
+    """Scores of cells: (cells, 7, 7) adjacency, (cells, 7, 5) kinds of vertices, (cells, 127) features -> (cells,).
+
+    Of three layers only the second costs much: the first sees kinds alone, the last is asked at the output alone.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.kinds = nn.Linear(KINDS, WIDTH, bias=False)
-        self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
+        self.first, self.second, self.last = Layer(KINDS), Layer(WIDTH), OutputLayer()
         self.flow = nn.Sequential(nn.Linear(FEATURES, GLOBAL), nn.ReLU())
         self.head = nn.Sequential(nn.Linear(2 * WIDTH + GLOBAL, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))
 
     def forward(self, edges: Tensor, kinds: Tensor, features: Tensor) -> Tensor:
         there = kinds.sum(2, keepdim=True)
-        states = self.kinds(kinds)
-        for layer in self.layers:
-            states = (states + layer(states, edges)) * there
+        states = (self.kinds(kinds) + self.first(kinds, edges)) * there
+        states = (states + self.second(states, edges)) * there
         mean = states.sum(1) / there.sum(1)
-        score: Tensor = self.head(torch.cat([states[:, -1], mean, self.flow(features)], 1))
+        output = states[:, -1] + self.last(states, edges)
+        score: Tensor = self.head(torch.cat([output, mean, self.flow(features)], 1))
         return score[:, 0]
 
 
 class Layer(nn.Module):
-    """What a round of messages adds to the states of vertices, (cells, 7, width)."""
+    """What a round of messages adds to the states of vertices, (cells, 7, inputs) -> (cells, 7, width)."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.own = nn.Linear(inputs, WIDTH)
+        self.before = nn.Linear(inputs, WIDTH, bias=False)
+        self.behind = nn.Linear(inputs, WIDTH, bias=False)
+
+    def forward(self, states: Tensor, edges: Tensor) -> Tensor:
+        heard = self.before(edges.mT @ states) + self.behind(edges @ states)
+        return torch.relu(self.own(states) + heard)
+
+
+class OutputLayer(nn.Module):
+    """What a last round adds to the output's state, (cells, width); no vertex is behind it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.own = nn.Linear(WIDTH, WIDTH)
         self.before = nn.Linear(WIDTH, WIDTH, bias=False)
-        self.behind = nn.Linear(WIDTH, WIDTH, bias=False)
 
     def forward(self, states: Tensor, edges: Tensor) -> Tensor:
-        heard = self.before(edges.mT @ states) + self.behind(edges @ states)
-        return torch.relu(self.own(states) + heard)
+        heard = (edges[:, :, -1:] * states).sum(1)
+        return torch.relu(self.own(states[:, -1]) + self.before(heard))
 
 
 Inputs = tuple[Tensor, Tensor, Tensor]
@@ -133,7 +149,7 @@ def _trained(lessons: list[Lesson], seed: int) -> GraphNetwork:
 
 def _learn(network: GraphNetwork, lesson: Lesson) -> None:
     batches = lesson.batches()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=len(batches) + 1, pct_start=0.1)
     for batch in batches:
         chosen = batch.to(lesson.targets.device)
@@ -146,9 +162,9 @@ def _learn(network: GraphNetwork, lesson: Lesson) -> None:
 
 def _misordered(scores: Tensor, targets: Tensor) -> Tensor:
     """The mean over pairs whose order is known of log(1 + exp(-difference)); 0 if there are none."""
-    better = targets[:, None] > targets
-    losses = nn.functional.softplus(scores - scores[:, None])[better]
-    return losses.sum() / max(1, losses.numel())
+    better = (targets[:, None] > targets).float()
+    losses = nn.functional.softplus(scores - scores[:, None]) * better
+    return losses.sum() / better.sum().clamp(min=1)
 
 
 def _scale(said: Doubles, targets: Tensor) -> tuple[float, float]:

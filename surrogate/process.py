@@ -6,6 +6,7 @@ length being normal around that of all: with few labels features stay alike, wit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,15 +14,17 @@ import torch
 from torch import Tensor
 
 from nas.features import Cells
-from surrogate.ranker import Doubles, Floats, standardised
+from surrogate.ranker import Doubles, standardised
 
 LENGTH, NOISE = 100.0, 0.005
 """Where the search for the best begins; the noise's variance is relative to the kernel's."""
 FREEDOM = 0.5
 """Standard deviation of the logarithm of a feature's length."""
-STEPS, RATE, MOST_CHOSEN = 80, 0.05, 1_000
+STEPS, RATE, MOST_CHOSEN = 30, 0.1, 1_000
 """Lengths are chosen by so many steps of Adam on at most so many labels."""
 JITTER = 1e-10
+LEAST = 1e-6
+"""Of the kernel's variance, what is left of it wherever one asks: below, rounding decides."""
 AT_ONCE = 512
 """Cells that are scored at a time, so that their kernel stays in a core's cache."""
 
@@ -32,8 +35,10 @@ class Process:
 
     inverse: Tensor | None = None
     noise: Tensor | None = None
-    _known: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32), repr=False)
-    _weights: Floats = field(default_factory=lambda: np.zeros(0, np.float32), repr=False)
+    _known: Tensor = field(default_factory=lambda: torch.zeros((0, 0)), repr=False)
+    _weights: Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
+    _whitening: Tensor = field(default_factory=lambda: torch.zeros((0, 0)), repr=False)
+    _variance: float = 0.0
 
     def apart(self) -> Process:
         return Process(self.inverse, self.noise)
@@ -42,17 +47,31 @@ class Process:
         features, targets = torch.from_numpy(standardised(cells)).double(), torch.from_numpy(scores)
         if self.inverse is None or self.noise is None:
             self.inverse, self.noise = _chosen(features[:MOST_CHOSEN], targets[:MOST_CHOSEN])
-        scaled = features * self.inverse
-        root = torch.linalg.cholesky(_kernel(scaled, scaled) + self.noise * torch.eye(len(targets)))
-        self._known = scaled.float().numpy()
-        self._weights = torch.cholesky_solve(targets[:, None], root)[:, 0].float().numpy()
+        scaled, one = features * self.inverse, torch.eye(len(targets), dtype=torch.float64)
+        root = torch.linalg.cholesky(_kernel(scaled, scaled) + self.noise * one)
+        white = torch.linalg.solve_triangular(root, targets[:, None], upper=False)
+        self._variance = float(torch.square(white).mean())
+        self._weights = torch.linalg.solve_triangular(root.T, white, upper=True)[:, 0].float()
+        self._whitening = torch.linalg.solve_triangular(root, one, upper=False).T.float()
+        self._known = scaled.float()
 
     def score(self, cells: Cells) -> Doubles:
+        return _joined([near @ self._weights for near in self._near(cells)])
+
+    def score_and_doubt(self, cells: Cells) -> Doubles:
+        """Scores, and the standard deviation of each without that of the noise, (2, cells)."""
+        both = [
+            torch.stack([near @ self._weights, 1 - torch.square(near @ self._whitening).sum(1)])
+            for near in self._near(cells)
+        ]
+        score, left = _joined(both)
+        return np.stack([score, np.sqrt(self._variance * np.maximum(left, LEAST))])
+
+    def _near(self, cells: Cells) -> Iterator[Tensor]:
+        """The kernel of cells, some at a time, with those known."""
         assert self.inverse is not None, "learn comes first"
         scaled = torch.from_numpy(standardised(cells)) * self.inverse.float()
-        known, weights = torch.from_numpy(self._known), torch.from_numpy(self._weights)
-        parts = [_kernel(part, known) @ weights for part in torch.split(scaled, AT_ONCE)]
-        return np.asarray(torch.cat(parts).double().numpy(), np.float64)
+        return (_kernel(part, self._known) for part in torch.split(scaled, AT_ONCE))
 
 
 def _chosen(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,3 +97,7 @@ def _chosen(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def _kernel(some: Tensor, others: Tensor) -> Tensor:
     squares = torch.square(some).sum(1)[:, None] + torch.square(others).sum(1) - 2 * some @ others.T
     return torch.exp(-torch.sqrt(squares.clamp(min=0) + JITTER))
+
+
+def _joined(parts: list[Tensor]) -> Doubles:
+    return np.asarray(torch.cat(parts, -1).double().numpy(), np.float64)

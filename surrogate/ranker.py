@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Protocol, Self
 
@@ -12,6 +15,7 @@ from scipy.stats import norm, rankdata
 from nas.catalogue import CELLS
 from nas.features import Cells, graph_features, path_encoding
 from nas.flow import flow_features, path_moments
+from surrogate.threads import one_thread
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -44,6 +48,14 @@ def normal_scores(accuracies: Doubles) -> Doubles:
     return np.asarray(norm.ppf((rankdata(accuracies) - 0.5) / len(accuracies)), np.float64)
 
 
+def in_parts(said: Callable[[Cells], Doubles], cells: Cells) -> Doubles:
+    """What is said of cells, (..., cells), many of them on all cores."""
+    first, *others = np.split(np.asarray(cells), range(PART, len(cells), PART))
+    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # who computes leaves Python's lock alone
+        begun = said(first)  # before the others: it may encode the whole catalogue, once
+        return np.concatenate([begun, *pool.map(said, others)], -1)
+
+
 def features(cells: Cells) -> Floats:
     """How the cell is built and how signals flow through it, then short paths, (cells, 167)."""
     return _whole()[cells] if len(cells) == PART else _described(cells)
@@ -65,7 +77,10 @@ def _described(cells: Cells) -> Floats:
 @lru_cache(maxsize=1)
 def _whole() -> Floats:
     """Of the whole catalogue, 283 MB, once someone scores many."""
-    return np.concatenate([_described(part) for part in np.array_split(np.arange(CELLS), 32)])
+    parts = np.array_split(np.arange(CELLS), 32)
+    first = _described(parts[0])  # before the others: it makes what all look up
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy leaves Python's lock alone
+        return np.concatenate([first, *pool.map(_described, parts[1:])])
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from nas.errors import DataError
 from nas.files import replacing
 from surrogate.gnn import GraphNetwork, Network
 
-VERSION = "archsweep-gnn-1"
+VERSION = "archsweep-gnn-2"
 
 
 def save(network: Network, path: Path, trained_on: str) -> None:

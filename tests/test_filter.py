@@ -14,6 +14,7 @@ import pytest
 
 from nas.cell import Cell
 from nas.errors import ArchsweepError
+from nas.network import catalogue_costs
 from nas.space import CellSpace
 from nas.trial import Proposal, Result, Trial
 from orchestrator.audit import Audit, audit, audit_run, control_runs
@@ -173,14 +174,17 @@ def test_policies_say_how_likely_each_candidate_was() -> None:
     assert policies.expected_improvement(doubtful, 0.93, 1, rng).chosen == 0
 
 
-def test_a_gaussian_process_knows_what_it_was_told_and_doubts_what_is_far() -> None:
-    cells = np.random.default_rng(1).choice(len(SPACE), 40, replace=False)
-    accuracies = np.random.default_rng(2).uniform(0.9, 0.94, 40)
-    model = GaussianProcess(length=3.0, noise=1e-3)
-    model.fit(cells, accuracies, 0)
-    assert np.allclose(model.predict(cells).mean, accuracies, atol=1e-3)
-    others = np.setdiff1d(np.arange(2_000), cells)
-    assert model.predict(others).std.mean() > 5 * model.predict(cells).std.mean()
+def test_a_gaussian_process_doubts_most_what_is_unlike_all_that_it_was_told() -> None:
+    cells = np.random.default_rng(1).choice(len(SPACE), 200, replace=False)
+    size = np.log(catalogue_costs()[:, 0])
+    accuracies = 0.9 + 0.01 * size / size.std()
+    model = GaussianProcess()
+    model.fit(cells[:60], accuracies[cells[:60]], 0)
+    told, others = model.predict(cells[:60]), model.predict(cells[60:])
+    assert np.abs(told.mean - accuracies[cells[:60]]).max() < 2e-3
+    assert others.std.min() > told.std.max()
+    far = np.abs(others.mean - accuracies[cells[60:]])
+    assert (far < 2 * others.std).mean() > 0.5  # and its doubt is of the size of its error
 
 
 def test_an_audit_counts_what_was_lost() -> None:

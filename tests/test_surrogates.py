@@ -23,8 +23,9 @@ from surrogate.blend import Taught
 from surrogate.controls import ParametersOnly
 from surrogate.gnn import Network
 from surrogate.named import SURROGATES, make_surrogate
-from surrogate.ranker import normal_scores
+from surrogate.ranker import PART, in_parts, normal_scores
 from surrogate.saved import load, save
+from surrogate.threads import one_thread
 
 LABELS, TESTED = 120, 2_000
 NOISE = 0.004
@@ -47,11 +48,9 @@ def accuracies(cells: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def alone() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def fitted(name: str, cells: NDArray[np.int64], accuracies: NDArray[np.float64], seed: int = 0) -> Predictor:
@@ -130,6 +129,15 @@ def test_labels_that_are_all_alike_or_few_are_no_error(name: str, labels: tuple[
     model = make_surrogate(name)
     model.fit(np.arange(100, 104), np.array(labels), 0)
     assert np.isfinite(model.predict(np.arange(50)).score).all()
+
+
+def test_many_cells_are_scored_in_parts_and_in_order_and_threads_are_left_as_they_were() -> None:
+    cells = np.random.default_rng(0).permutation(CELLS)[: 3 * PART + 5]
+    threads = torch.get_num_threads()
+    said = in_parts(lambda part: np.stack([part + 0.5, -part.astype(float)]), cells)
+    assert np.array_equal(said, [cells + 0.5, -cells.astype(float)])
+    assert in_parts(lambda part: part.astype(float), cells[:0]).shape == (0,)
+    assert torch.get_num_threads() == threads
 
 
 def test_networks_learn_from_what_they_are_taught_where_labels_are_few(

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from torch.nn import functional as F  # noqa: N812  # torch's own name for it
 from nas.cell import Cell
 from nas.errors import ArchsweepError, EvaluationError
 from nas.table import METRICS
+from surrogate.threads import one_thread
 from workers import checkpoint
 from workers.checkpoint import Progress
 from workers.datasets import Data, Split
@@ -114,17 +114,6 @@ def check_device(device: str) -> None:
         there = False
     if not there:
         raise ArchsweepError(f"no device {device!r} on this machine; use --device cpu")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread: trainers run side by side, and sums keep their order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class Training:
