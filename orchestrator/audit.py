@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,13 @@ def audit_run(run_dir: Path) -> Audit:
     """Of the search in a folder, by its own table. Raises `ArchsweepError`."""
     config = described(run_dir)
     assert config.table is not None, "it was checked"
-    return audit(Reading(run_dir / JOURNAL), true_accuracies(Table(config.table)))
+    return audit(Reading(run_dir / JOURNAL), _truth(config.table))
+
+
+@lru_cache(maxsize=1)
+def _truth(table: Path) -> NDArray[np.float64]:
+    """The searches of a sweep share it."""
+    return true_accuracies(Table(table))
 
 
 def control_runs(run_dir: Path) -> Iterator[tuple[str, Path]]:

@@ -20,6 +20,7 @@ from nas.cell import Cell
 from nas.errors import ArchsweepError
 from nas.files import replacing
 from orchestrator.record import Floats, Record
+from orchestrator.report_audit import GroupAudit, audited
 from orchestrator.statistics import Comparison, compared, interval
 from orchestrator.sweep_config import Group, arm_folder
 from orchestrator.sweep_state import Manifest, Results
@@ -51,7 +52,8 @@ class Front:
 class GroupReport:
     """A group's arms together. loss, half: of the last incumbents, mean over seeds and half its 95 % interval.
 
-    duplicates, utilisation: means over seeds, NaN where unknown. sources: who evaluated, with the share of the trials.
+    duplicates, utilisation, cost: means over seeds, NaN where unknown; cost is in the unit of the workers' prices.
+    sources: who evaluated, with the share of the trials.
     """
 
     group: Group
@@ -64,6 +66,7 @@ class GroupReport:
     duplicates: float
     utilisation: float
     clock: float
+    cost: float
     sources: dict[str, float]
     by_queries: Curve
     by_clock: Curve
@@ -95,6 +98,7 @@ class Report:
     known_regret: bool
     groups: tuple[GroupReport, ...]
     comparisons: tuple[Comparison, ...]
+    audits: tuple[GroupAudit, ...]
     cells: tuple[BestCell, ...]
 
 
@@ -119,6 +123,9 @@ def report(folder: Path) -> tuple[Report, pa.Table]:
         known,
         tuple(groups[place] for place in order),
         tuple(compared(losses[:, order])),
+        audited(
+            (manifest.groups[place].label, [record.folder for record in counted[place] if record]) for place in order
+        ),
         tuple(_best_cells(manifest.groups, counted)),
     )
     rows = [
@@ -152,6 +159,7 @@ SCHEMA = pa.schema(
         ("best_hash", pa.string()),
         ("clock_seconds", pa.float64()),
         ("utilisation", pa.float64()),
+        ("cost", pa.float64()),
         ("folder", pa.string()),
         ("incumbent_queries", pa.list_(pa.int64())),
         ("incumbent_clock", pa.list_(pa.float64())),
@@ -181,6 +189,7 @@ def _row(group: Group, seed: int, record: Record) -> dict[str, Any]:
         "best_hash": summary["best_hash"],
         "clock_seconds": summary["clock_seconds"],
         "utilisation": summary["utilisation"],
+        "cost": summary.get("cost"),
         "folder": arm_folder(group.slug, seed),
         "incumbent_queries": found.queries.tolist(),
         "incumbent_clock": found.clock.tolist(),
@@ -220,6 +229,7 @@ def _group(group: Group, records: Sequence[Record | None], known_regret: bool) -
         _mean([record.summary["duplicates"] / max(record.summary["trials"], 1) for record in there]),
         _mean([_or_nan(record.summary["utilisation"]) for record in there]),
         _mean([record.summary["clock_seconds"] for record in there]),
+        _mean([_or_nan(record.summary.get("cost")) for record in there]),
         {name: count / max(trials, 1) for name, count in sorted(sources.items())},
         _curve(there, known_regret, "queries"),
         _curve(there, known_regret, "clock"),

@@ -43,6 +43,7 @@ def page(report: Report) -> str:
             (report.groups[pair.a].group.label, report.groups[pair.b].group.label, pair) for pair in report.comparisons
         ],
         alpha=ALPHA,
+        priced=any(not np.isnan(group.cost) for group in report.groups),
         too_few=bool(pairs) and least_p(max(pair.seeds for pair in pairs), len(pairs)) >= ALPHA,
     )
 

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from nas.errors import ArchsweepError
 from orchestrator import launch_ray
 from orchestrator.arm import Outcome, Task, is_done, run_arm
+from orchestrator.audit import audit_run
 from orchestrator.config import parse
 from orchestrator.launch import inline, launcher
 from orchestrator.processes import ProcessDied, completed
@@ -261,6 +262,21 @@ def test_the_report_needs_nothing_but_itself(small_table: Path, tmp_path: Path) 
     arms = pyarrow.parquet.read_table(tmp_path / "report.parquet").to_pylist()
     assert {(row["searcher"], row["seed"]) for row in arms} == {(s, n) for s in ("random", "evo") for n in range(3)}
     assert all(row["incumbent_regret"][-1] == pytest.approx(row["regret"]) for row in arms)
+
+
+def test_the_report_audits_filters_and_says_what_workers_cost(small_table: Path, tmp_path: Path) -> None:
+    always_open = {"policy": "top", "surrogate": "trees", "labels": 5, "tau": -1.0, "candidates": 5, "label": "trees"}
+    axes = {"filter": [{}, always_open], "pool.cluster": [[{"count": 4, "price": 2.0}]]}
+    swept(small_table, tmp_path, axes=axes, seeds=2)
+    found, arms = report(tmp_path)
+    (audit,) = found.audits
+    audits = [audit_run(tmp_path / row["folder"]) for row in arms.to_pylist() if "trees" in row["searcher"]]
+    assert audit.seeds == len(audits) == 2
+    assert audit.mean["rejected"] == np.mean([one.rejected for one in audits]) > 0
+    assert "Filter audit" in page(found)
+    hours = np.array([row["clock_seconds"] for row in arms.to_pylist()]) / 3_600
+    assert arms["cost"].to_pylist() == pytest.approx(8 * hours)
+    assert ">cost<" in page(found)
 
 
 def test_a_label_cannot_break_out_of_the_page(small_table: Path, tmp_path: Path) -> None:
