@@ -9,6 +9,8 @@ from typing import Any
 
 from nas.cell import Cell
 
+LEDGER = "ledger"
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -28,9 +30,9 @@ class Result:
     """What an evaluation says. Accuracies are fractions in [0, 1]; None means that the source does not have it.
 
     objective: the number that the searcher maximises, chosen by the search's `Objective`.
-    training_seconds: the cost of the evaluation, as a trainer would have paid it; 0 from the ledger.
+    training_seconds: what the training takes; of a result that is repeated, what it took, see `paid`.
     reported: mean test accuracy over all repeats, where a table knows it; for the report only, searchers must not read.
-    source: who said so, e.g. "table"; "ledger" for a result repeated from an earlier isomorphic trial.
+    source: who said so, e.g. "table"; `LEDGER` for a result repeated from an earlier isomorphic trial.
     """
 
     objective: float
@@ -41,6 +43,11 @@ class Result:
     parameters: int | None = None
     reported: float | None = None
     source: str = "table"
+
+    @property
+    def paid(self) -> float:
+        """Training seconds that this evaluation cost: none if it repeats another, or if nobody knows."""
+        return 0.0 if self.source == LEDGER else self.training_seconds or 0.0
 
 
 class Status(StrEnum):

@@ -237,11 +237,16 @@ def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
         ("regret", "unknown" if summary.regret is None else f"{summary.regret * 100:.3f} points"),
         ("clock", duration(summary.clock_seconds)),
         ("utilisation", percent(summary.utilisation)),
+        *([] if summary.front is None else [("front", f"{len(summary.front)} cells, {_hypervolume(summary)}")]),
         *([] if summary.cost is None else [("cost", f"{summary.cost:,.2f}")]),
         ("wall time", f"{duration(summary.wall_seconds)} ({summary.trials_per_second:,.0f} trials/s)"),
         ("most of it", _where_it_went(summary)),
         ("MLflow run", summary.mlflow_run_id or "not tracked"),
     ]
+
+
+def _hypervolume(summary: Any) -> str:
+    return "hypervolume unknown" if summary.hypervolume is None else f"hypervolume {summary.hypervolume:.4f}"
 
 
 def _where_it_went(summary: Any) -> str:

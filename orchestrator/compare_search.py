@@ -66,7 +66,7 @@ def _charged(config: Config, summary: Summary) -> tuple[int, float]:
     table = TableEvaluator(Table(config.table), config.objective)
     cells, seeds = drawn(table.table.cells, config.evaluator.labels, config.evaluator.seed)
     results = [table(Proposal(Cell.numbered(int(key))), int(seed)) for key, seed in zip(cells, seeds, strict=True)]
-    spent = float(np.sum([result.training_seconds or 0.0 for result in results]))
+    spent = float(np.sum([result.paid for result in results]))
     return config.evaluator.labels + 1, spent / config.pool.workers
 
 

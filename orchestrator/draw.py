@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from nas.cell import Cell
 from nas.files import replacing
+from orchestrator.front import Front
 from orchestrator.trajectory import Point
+from searchers.goals import Goal
 
 # Colours of Okabe and Ito (2008), told apart by colour-blind people too.
 COLOURS = {
@@ -24,6 +27,12 @@ COLOURS = {
     "maxpool3x3": "#009E73",
 }
 SHORT = {"conv3x3-bn-relu": "conv 3x3", "conv1x1-bn-relu": "conv 1x1", "maxpool3x3": "max-pool\n3x3"}
+UNITS = {
+    Goal.ACCURACY: "objective (accuracy)",
+    Goal.PARAMETERS: "parameters",
+    Goal.MACS: "multiply-accumulates",
+    Goal.SECONDS: "training seconds",
+}
 STYLE: Any = {"svg.hashsalt": "archsweep", "svg.fonttype": "none", "axes.grid": True, "grid.alpha": 0.3}
 
 
@@ -82,6 +91,20 @@ def save_pictures(folder: Path, points: Sequence[Point], finished: int) -> list[
             axes.set_title(f"{points[-1].cell.module_hash}, objective {points[-1].objective:.4f}", fontsize=9)
             written.append(save(figure, folder / "best_cell.svg"))
     return written
+
+
+def save_front(folder: Path, front: Front) -> Path:
+    """Writes ``front.png``: the non-dominated trials, the first goal against each other one."""
+    first, *others = front.goals
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4 * len(others), 4), layout="constrained")
+        columns = [np.abs(column) for column in zip(*(best.values for best in front.points), strict=True)]
+        panels = figure.subplots(1, len(others), squeeze=False)[0]
+        for axes, goal, column in zip(panels, others, columns[1:], strict=True):
+            axes.scatter(column, columns[0], color="#0072B2")
+            axes.set_xlabel(UNITS[goal])
+            axes.set_ylabel(UNITS[first])
+        return save(figure, folder / "front.png")
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -22,6 +22,7 @@ import orjson
 from nas.errors import ArchsweepError
 from nas.files import no_room
 from nas.trial import Trial
+from orchestrator.front import Front
 from orchestrator.state import State
 from orchestrator.trajectory import Point, Trajectory
 from orchestrator.usage import Usage
@@ -56,13 +57,16 @@ class TrackedLines:
 
 
 class MetricsFile:
-    """An observer that writes the file; `trajectory` and `usage` must observe before it.
+    """An observer that writes the file; `trajectory`, `usage` and `front` must observe before it.
 
+    front: None if the search has one goal.
     run: what tracking should call the run: name, experiment, params, tags.
     """
 
-    def __init__(self, run_dir: Path, trajectory: Trajectory, usage: Usage, run: Mapping[str, Any]) -> None:
-        self._trajectory, self._usage = trajectory, usage
+    def __init__(
+        self, run_dir: Path, trajectory: Trajectory, usage: Usage, run: Mapping[str, Any], front: Front | None = None
+    ) -> None:
+        self._trajectory, self._usage, self._front = trajectory, usage, front
         self._due = 1
         self._measured: Point | None = None
         self._written = 0
@@ -92,11 +96,11 @@ class MetricsFile:
 
     def _measure(self, state: State) -> None:
         self._written = state.finished
-        values = measured(self._trajectory.incumbent, state, self._usage)
+        values = measured(self._trajectory.incumbent, state, self._usage, self._front)
         self._lines.write({"step": state.finished, "time": int(time.time() * 1_000), "metrics": values})
 
 
-def measured(incumbent: Point | None, state: State, usage: Usage) -> dict[str, float]:
+def measured(incumbent: Point | None, state: State, usage: Usage, front: Front | None) -> dict[str, float]:
     """The metrics of a moment. Accuracies are fractions; what is unknown is left out."""
     values: dict[str, float | None] = {
         "finished": state.finished,
@@ -113,4 +117,6 @@ def measured(incumbent: Point | None, state: State, usage: Usage) -> dict[str, f
             "test_accuracy": incumbent.test_accuracy,
             "regret": incumbent.regret,
         }
+    if front is not None:
+        values |= {"hypervolume": front.hypervolume, "front_size": len(front.points)}
     return {name: float(value) for name, value in values.items() if value is not None}

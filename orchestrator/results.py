@@ -83,8 +83,9 @@ class Summary:
     """The outcome of a search. Accuracies and regret are fractions; clock_seconds is the pool's clock.
 
     ignored: completions that came late or again, of trials that had finished. utilisation, busy_seconds, queue_seconds,
-    cost: see `Usage`; cost is None where the workers have no price. From wall_seconds to binds see `Measured`: these
-    alone differ between two runs on the simulated clock.
+    cost: see `Usage`; cost is None where the workers have no price. hypervolume, front: see `Front`; None where
+    accuracy is the only goal. From wall_seconds to binds see `Measured`: these alone differ between two runs on the
+    simulated clock.
     """
 
     trials: int
@@ -100,6 +101,8 @@ class Summary:
     busy_seconds: float
     queue_seconds: float
     cost: float | None
+    hypervolume: float | None
+    front: list[dict[str, Any]] | None
     wall_seconds: float
     trials_per_second: float
     spans: Mapping[str, float]

@@ -17,10 +17,11 @@ from typing import Any
 from nas.errors import ArchsweepError, DataError
 from nas.files import replacing
 from nas.space import CellSpace
-from nas.trial import Status
+from nas.trial import LEDGER, Status
 from orchestrator.config import Config, flat
 from orchestrator.curves import Curves
-from orchestrator.draw import save_pictures
+from orchestrator.draw import save_front, save_pictures
+from orchestrator.front import Front
 from orchestrator.journal import Journal, Reading
 from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
@@ -33,6 +34,7 @@ from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
 from orchestrator.usage import Usage
 from orchestrator.warm_start import earlier
+from searchers.goals import pursued
 from searchers.registry import make_filtered, make_searcher
 from workers.base import Pool
 from workers.cluster import Cluster
@@ -80,6 +82,8 @@ class Search:
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(source.best)
         self.usage = Usage(config.pool.classes)
+        goals = pursued(self.searcher)
+        self.front = Front(goals, source.budgets[-1], source.longest()) if len(goals) > 1 else None
         self.state = State()
         self.measured: Measured | None = None
         self.ignored = 0
@@ -97,8 +101,12 @@ class Search:
         with locked(self.run_dir / LOCK, taken, f"in {self.run_dir}"):
             reading = self._begun()
             with self._tracked() as metrics:
-                self.measured = self._search(reading, [self.trajectory, self.usage, *metrics, *observers])
+                self.measured = self._search(reading, [*self._folds, *metrics, *observers])
             return self._summarise(self.measured)
+
+    @property
+    def _folds(self) -> list[Observer]:
+        return [self.trajectory, self.usage, *([self.front] if self.front else [])]
 
     @contextmanager
     def _tracked(self) -> Iterator[list[Observer]]:
@@ -107,7 +115,7 @@ class Search:
             yield []
             self._save_artifacts()
             return
-        metrics = MetricsFile(self.run_dir, self.trajectory, self.usage, self._described())
+        metrics = MetricsFile(self.run_dir, self.trajectory, self.usage, self._described(), self.front)
         tracker = Tracker(self.run_dir, self.config.tracking.uri or default_uri(self.run_dir.absolute().parent))
         curves = self.source.curves
         try:
@@ -141,7 +149,7 @@ class Search:
                     ledger.ask(trial)
             else:
                 finish(trial, self.searcher, self.state, observers)
-                generation_ends |= trial.result is None or trial.result.source != "ledger"
+                generation_ends |= trial.result is None or trial.result.source != LEDGER
                 if ledger is not None:
                     ledger.learn(trial)
         replayed = self.state.finished
@@ -239,6 +247,8 @@ class Search:
         trials = self.run_dir / TRIALS
         save_trials(Reading(self.run_dir / JOURNAL), trials)
         pictures = save_pictures(self.run_dir, self.trajectory.points, self.state.finished) if self._pictures else []
+        if self._pictures and self.front is not None and self.front.points:
+            pictures.append(save_front(self.run_dir, self.front))
         return [self.run_dir / CONFIG, trials, *pictures]
 
     def _summarise(self, measured: Measured) -> Summary:
@@ -257,6 +267,8 @@ class Search:
             busy_seconds=self.usage.busy,
             queue_seconds=self.usage.queued,
             cost=self.usage.cost(state.clock),
+            hypervolume=None if self.front is None else self.front.hypervolume,
+            front=None if self.front is None else self.front.to_json(),
             wall_seconds=measured.wall_seconds,
             trials_per_second=measured.trials_per_second,
             spans=measured.spans,

@@ -57,7 +57,7 @@ class State:
         del self.pending[trial.number], self.proposals[trial.number]
         assert trial.finished is not None
         self.clock = max(self.clock, trial.finished)
-        cost = (trial.result and trial.result.training_seconds) or 0.0
+        cost = 0.0 if trial.result is None else trial.result.paid
         self.told += trial.result is not None
         self.failed += trial.result is None
         self.spent += cost

@@ -54,6 +54,7 @@ def child(sweep: Path, arm: dict[str, Any], parent: str) -> Child:
         "objective": summary["best_objective"],
         "test_accuracy": summary["best_test_accuracy"],
         "clock_seconds": summary["clock_seconds"],
+        "hypervolume": summary.get("hypervolume"),
         "wall_seconds": summary["wall_seconds"],
     }
     sources = sorted({source for source in record.sources if source})

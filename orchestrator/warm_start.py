@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.errors import ArchsweepError
 from nas.space import CellSpace
-from nas.trial import Trial
+from nas.trial import LEDGER, Trial
 from orchestrator.journal import Reading, earlier_trial
 
 
@@ -24,7 +24,7 @@ def earlier(source: str, space: CellSpace, identity: dict[str, Any]) -> list[Tri
         found = [
             (trial.proposal.cell, trial.proposal.epochs, trial.result.objective, trial.result.training_seconds)
             for trial in reading
-            if trial.result is not None and trial.result.source != "ledger"
+            if trial.result is not None and trial.result.source != LEDGER
         ]
     elif Path(source).is_dir():
         raise ArchsweepError(f"--warm-start: {source} holds no search")

@@ -17,6 +17,11 @@ class Goal(StrEnum):
     SECONDS = "seconds"
 
 
+def pursued(searcher: object) -> tuple[Goal, ...]:
+    """What a searcher wants, behind a filter too; accuracy alone if it has no ``goals``."""
+    return getattr(getattr(searcher, "inner", searcher), "goals", None) or (Goal.ACCURACY,)
+
+
 def reached(trial: Trial, goals: tuple[Goal, ...]) -> tuple[float, ...] | None:
     """How far a trial gets with each goal, all to be maximised (costs are negative); None if any is unknown."""
     if trial.result is None:

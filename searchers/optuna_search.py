@@ -92,7 +92,7 @@ class OptunaSearch:
 
     def __post_init__(self) -> None:
         multiple = self.sampler is SamplerName.MOTPE
-        self._goals = self.goals or ((Goal.ACCURACY, Goal.PARAMETERS) if multiple else (Goal.ACCURACY,))
+        self.goals = self._goals = self.goals or ((Goal.ACCURACY, Goal.PARAMETERS) if multiple else (Goal.ACCURACY,))
         self._sampler = _made(self.sampler, self.options)
         numeric = isinstance(self._sampler, CmaEsSampler)
         if isinstance(self._sampler, BruteForceSampler) and self.encoding is Encoding.C:

@@ -20,6 +20,7 @@ COMMANDS = {str(path.relative_to(ROOT)) for path in (ROOT / "orchestrator").glob
 ADAPTERS = {
     "ray": {"orchestrator/launch_ray.py", "workers/ray_fleet.py", "workers/ray_pool.py"},
     "mlflow": {"orchestrator/tracking.py", "orchestrator/tracking_arms.py"},
+    "moocore": {"orchestrator/front.py"},
     "jinja2": {"orchestrator/report_html.py"},
     "optuna": {"searchers/optuna_search.py", "searchers/optuna_study.py"},
     "sqlalchemy": {"searchers/optuna_study.py"},

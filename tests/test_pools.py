@@ -161,7 +161,8 @@ def test_the_ledger_answers_isomorphic_cells_at_no_cost_and_before_anything_else
     assert pool.idle() is None
     (answered,) = pool.wait()
     assert (answered.number, answered.finished) == (2, 7.0)
-    assert answered.result == Result(0.9, 0.0, source="ledger")
+    assert answered.result == Result(0.9, 7.0, source="ledger")
+    assert answered.result.paid == 0
     assert pool.idle() is not None
 
 
@@ -171,7 +172,8 @@ def test_proposals_isomorphic_to_one_in_flight_share_its_result_and_take_no_slot
         pool.submit(trial(number, seed, pool, cell))
     first, twin = pool.wait()
     assert (first.number, twin.number, first.finished, twin.finished) == (0, 1, 7.0, 7.0)
-    assert twin.result == Result(0.9, 0.0, source="ledger")
+    assert twin.result == Result(0.9, 7.0, source="ledger")
+    assert twin.result.paid == 0
     assert [t.number for t in pool.wait()] == [2]
 
 

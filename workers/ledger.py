@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nas.trial import Trial
+from nas.trial import LEDGER, Trial
 from workers.base import Pool
 
 Key = tuple[int, int | None]
@@ -53,7 +53,7 @@ def repeated(trial: Trial, known: Trial) -> Trial:
     at = max(trial.asked, known.finished)
     if known.result is None:
         return trial.failed(known.failure or "", at, at)
-    return trial.succeeded(replace(known.result, training_seconds=0.0, source="ledger"), at, at)
+    return trial.succeeded(replace(known.result, source=LEDGER), at, at)
 
 
 class LedgerPool:

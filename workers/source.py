@@ -35,8 +35,9 @@ class Source:
     resumed where they differ. tags: what tracking shows of it. budgets: epochs at which a cell can be trained,
     ascending; a trial without epochs gets the last. cells: catalogue numbers that it can evaluate, None for all.
     best: the highest test accuracy that can be had, what regret is counted from; None if nobody knows. alone: an
-    evaluation keeps a core busy, so each needs a process of its own. curves: the files in which the curves of a
-    proposal's trainings with a seed grow, see `workers.live`.
+    evaluation keeps a core busy, so each needs a process of its own. longest: the most training seconds of any cell,
+    None if nobody knows. curves: the files in which the curves of a proposal's trainings with a seed grow, see
+    `workers.live`.
     """
 
     here: Callable[[], Evaluator]
@@ -48,4 +49,5 @@ class Source:
     best: float | None = None
     seconds: Seconds = Seconds.RECORDED
     alone: bool = False
+    longest: Callable[[], float | None] = lambda: None
     curves: Callable[[Proposal, int], Sequence[Path]] | None = None

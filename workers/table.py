@@ -65,6 +65,13 @@ class TableEvaluator:
         self.best = None if np.isnan(reported).all() else float(np.nanmax(reported))
         self._parameters = table.parameters.data
 
+    def longest(self) -> float | None:
+        """The most training seconds of any cell; None if the table has none."""
+        if READ[0] not in self.table.names:
+            return None
+        seconds = self.table.metric(READ[0])[:, : len(self.budgets)]
+        return None if np.isnan(seconds).all() else float(np.nanmax(seconds))
+
     def __call__(self, proposal: Proposal, seed: int) -> Result:
         table = self.table
         row = table.row(proposal.cell.key)
@@ -151,5 +158,6 @@ def table_source(path: Path, objective: Objective) -> Source:
         budgets=evaluator.budgets,
         cells=None if len(table) == CELLS else table.cells,
         best=evaluator.best,
+        longest=evaluator.longest,
         seconds=Seconds.RECORDED if "final_training_time" in table.names else Seconds.UNKNOWN,
     )
