@@ -21,6 +21,7 @@ from nas.cell import Cell
 from nas.graph import EDGE_SPOTS, INTERIOR, MAX_EDGES, MAX_VERTICES, edge_bit
 from nas.space import CellSpace
 from nas.trial import Proposal, Trial
+from surrogate.threads import one_thread
 
 END, ABSENT, PRESENT, START = range(LABELS, LABELS + 4)
 """The tokens that are no operation; START is only read."""
@@ -55,6 +56,7 @@ class Controller:
         self._adam = torch.optim.Adam(self._policy.parameters(), lr=self.learning_rate)
         self._baseline: float | None = None
 
+    @one_thread()
     def ask(self, pending: Collection[Proposal], rng: Generator) -> Proposal:
         for _ in range(ATTEMPTS):
             for draft in self._policy.write(rng):
@@ -63,6 +65,7 @@ class Controller:
                     return Proposal(cell)
         return Proposal(self.space.sample(rng), provenance={"by": "random"})
 
+    @one_thread()
     def tell(self, trial: Trial) -> None:
         if trial.result is None:
             return

@@ -253,8 +253,8 @@ def test_a_result_is_one_json_object_with_the_documented_keys(
     result = json.loads(said.out)
     assert list(result) == [field.name for field in fields(Summary)] == [
         "trials", "failed", "duplicates", "ignored", "best_hash", "best_objective", "best_test_accuracy", "regret",
-        "clock_seconds", "utilisation", "busy_seconds", "queue_seconds", "cost", "wall_seconds", "trials_per_second",
-        "spans", "binds", "run_dir", "mlflow_run_id",
+        "clock_seconds", "utilisation", "busy_seconds", "queue_seconds", "cost", "hypervolume", "front",
+        "wall_seconds", "trials_per_second", "spans", "binds", "run_dir", "mlflow_run_id",
     ]  # fmt: skip
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
     assert (said.err, result["trials"], result["mlflow_run_id"]) == ("", 30, None)
