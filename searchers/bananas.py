@@ -37,7 +37,8 @@ class Bananas:
     def ask(self, pending: Collection[Proposal], rng: Generator) -> Proposal:
         cells, predicted = self._candidates.unseen(pending, rng)
         if not cells:
-            return Proposal(unseen_sample(self.space, self._learned.known, pending, rng), provenance={"by": "random"})
+            cell = unseen_sample(self.space, self._learned.taken(pending), rng)
+            return Proposal(cell, provenance={"by": "random"})
         chosen = int(np.argmax(predicted.mean + predicted.std * rng.standard_normal(len(cells))))
         return Proposal(cells[chosen], provenance={"by": "model", "predicted": round(float(predicted.mean[chosen]), 6)})
 

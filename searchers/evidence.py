@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -76,7 +76,7 @@ class Ranked:
     def predict(self, cells: Cells) -> Prediction:
         return self.model.predict(cells)
 
-    def best(self, count: int, taken: Collection[int]) -> list[int]:
+    def best(self, count: int, taken: Container[int]) -> list[int]:
         """The predicted best cells that are not taken; fewer where not so many are left."""
         return list(islice((key for key in self._order if key not in taken), count))
 

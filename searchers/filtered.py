@@ -8,7 +8,7 @@ what this searcher proposes (Kendall's tau), and while that is poor, or too litt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -95,7 +95,7 @@ class Filtered:
             return first
         if not evidence.suffices(self.labels, self.tau):
             return _noted(first, {"by": "closed", **_outlook(model.predict(keys_of([first.cell])), evidence)})
-        taken = evidence.learned.known | {p.cell.key for p in pending if p.epochs == first.epochs}
+        taken = evidence.learned.taken([proposal for proposal in pending if proposal.epochs == first.epochs])
         candidates = self._drawn(first, taken, pending, rng)
         if not candidates:
             return _noted(first, {"by": "nothing new", "looked": self.candidates})
@@ -111,7 +111,7 @@ class Filtered:
         self._evidence_at(trial.proposal.epochs).tell(trial, rejected)
 
     def _drawn(
-        self, first: Proposal, taken: Collection[int], pending: Collection[Proposal], rng: Generator
+        self, first: Proposal, taken: Container[int], pending: Collection[Proposal], rng: Generator
     ) -> list[Proposal]:
         """What the searcher proposes for the epochs of its first proposal, one of each cell that is not taken."""
         fresh: dict[int, Proposal] = {}

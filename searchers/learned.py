@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +19,17 @@ from surrogate.base import Prediction, Predictor, normal
 UNSEEN_ATTEMPTS = 100
 GROWTH = 20
 NOTHING = normal(np.zeros(0), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Catalogue numbers that are known or in flight: two sets, as joining them at every ask would cost ever more."""
+
+    known: Container[int]
+    in_flight: Container[int]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.in_flight or key in self.known
 
 
 @dataclass
@@ -92,6 +103,10 @@ class Learned:
     def _thread(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1, "fit")
 
+    def taken(self, pending: Collection[Proposal]) -> Taken:
+        """What is not to be proposed again."""
+        return Taken(self.known, {proposal.cell.key for proposal in pending})
+
     def best(self, count: int) -> list[Cell]:
         """The best cells of those that the model was fitted on, best first."""
         order = np.argsort(-np.array(self.values[: self.fitted]), kind="stable")[:count]
@@ -126,7 +141,7 @@ class Candidates:
             self._fitted = self.learned.fitted
             self._cells = self._mutants(np.random.default_rng(self._fitted))
             self._predicted = model.predict(keys_of(self._cells))
-        taken = {proposal.cell.key for proposal in pending} | self.learned.known
+        taken = self.learned.taken(pending)
         chosen = [i for i, cell in enumerate(self._cells) if cell.key not in taken]
         if chosen:
             return [self._cells[i] for i in chosen], self._predicted[chosen]
@@ -140,12 +155,11 @@ class Candidates:
         return list({cell.key: cell for cell in mutants}.values())
 
 
-def unseen_sample(space: CellSpace, known: set[int], pending: Collection[Proposal], rng: Generator) -> Cell:
-    """A cell drawn uniformly, one that is neither known nor pending unless such cells are hard to find."""
-    in_flight = {proposal.cell.key for proposal in pending}
+def unseen_sample(space: CellSpace, taken: Container[int], rng: Generator) -> Cell:
+    """A cell drawn uniformly, one that is not taken unless such cells are hard to find."""
     for _ in range(UNSEEN_ATTEMPTS):
         cell = space.sample(rng)
-        if cell.key not in known and cell.key not in in_flight:
+        if cell.key not in taken:
             break
     return cell
 

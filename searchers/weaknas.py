@@ -39,10 +39,10 @@ class WeakNas:
         self._best: NDArray[np.integer] = np.zeros(0, np.int64)
 
     def ask(self, pending: Collection[Proposal], rng: Generator) -> Proposal:
-        taken = {proposal.cell.key for proposal in pending} | self._learned.known
+        taken = self._learned.taken(pending)
         chosen = [key for key in self._top().tolist() if key not in taken]
         if not chosen:
-            return Proposal(unseen_sample(self.space, self._learned.known, pending, rng), provenance={"by": "random"})
+            return Proposal(unseen_sample(self.space, taken, rng), provenance={"by": "random"})
         return Proposal(Cell.numbered(chosen[int(rng.random() * len(chosen))]), provenance={"by": "model"})
 
     def tell(self, trial: Trial) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -295,3 +296,25 @@ def test_budgets_come_from_the_table(small_table, data) -> None:
 def test_wrong_parameters_are_named(name: str, parameters: dict, message: str) -> None:
     with pytest.raises(ArchsweepError, match=message):
         make_searcher(name, SPACE, parameters)
+
+
+class Uncopied(set[int]):
+    """Cells that may be looked up, one by one."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise AssertionError("an ask walks through all that is known")
+
+    __or__ = __ror__ = __and__ = __sub__ = __iter__ = copy = union = _refuse  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("name", ["bananas", "npenas", "weaknas"])
+def test_an_ask_does_not_walk_through_all_that_is_known(name: str) -> None:
+    parameters = {"bananas": {"model": "trees", "members": 2}, "npenas": {"members": 1}, "weaknas": {"initial": 20}}
+    searcher, streams = make_searcher(name, SPACE, parameters[name]), Streams(0)
+    learned: Learned = searcher._learned  # type: ignore[attr-defined]
+    learned.known = Uncopied()
+    for number in range(40):
+        proposal = searcher.ask([], streams(number))
+        searcher.tell(outcome(number, proposal, smooth(proposal.cell)))
+    assert proposal.provenance["by"] == "model"
+    assert len(learned.known) == 40
