@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TABLE ?=
 ARGS ?=
 
-.PHONY: test demo lint types bench slow topology clean
+.PHONY: test demo lint types bench slow topology pretrained clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,13 +33,18 @@ bench: $(VENV)/.ready
 
 demo: $(VENV)/.ready
 	@case "$(TABLE)" in \
-	  "") name=fashion5; set --;; \
+	  "") if [ -f nas/tables/fashion5.arrow ]; then name=fashion5; set --; \
+	    else name=pretrained-nb101; set -- --evaluator "$$name"; fi;; \
 	  *.tfrecord|*.parquet|*.csv) name="$$(basename "$(TABLE)")"; table="runs/demo/$$name.arrow"; mkdir -p runs/demo; \
 	    test "$$table" -nt "$(TABLE)" || $(BIN)/archsweep table import "$(TABLE)" "$$table" || exit 2; \
 	    set -- --table "$$table";; \
 	  *) name="$$(basename "$(TABLE)" .arrow)"; set -- --table "$(TABLE)";; \
 	esac; \
 	$(BIN)/archsweep search examples/demo.toml "$$@" --out "runs/demo/$$name-search" $(ARGS)
+
+pretrained: $(VENV)/.ready
+	@test -n "$(TABLE)" || { echo 'name all of NAS-Bench-101: make pretrained TABLE=nb101.arrow' >&2; exit 2; }
+	$(BIN)/python -m surrogate.pretrained.train "$(TABLE)"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

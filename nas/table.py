@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,39 @@ VERSION = 1
 METADATA = b"archsweep"
 MAX_REPEATS = 1_000
 BLANK = np.full(1, np.nan)
+PREDICTED = "predicted"
+"""The key in what a benchmark was ``made`` by that says that nothing was trained, and the source of such results."""
+
+
+class Benchmark(Protocol):
+    """What is known of trainings of cells: looked up in a `Table`, or predicted. Meanings and errors are `Table`'s."""
+
+    path: Path
+    cells: NDArray[np.int32]
+    parameters: NDArray[np.int32]
+    made: Mapping[str, Any]
+
+    @property
+    def budgets(self) -> tuple[int, ...]: ...
+
+    @property
+    def repeats(self) -> int: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def metric(self, name: str) -> NDArray[np.float64]: ...
+
+    def row(self, cell: int) -> int: ...
+
+    def value(self, name: str, row: int, budget: int, repeat: int) -> float: ...
+
+    def budget_index(self, epochs: int) -> int: ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from nas.errors import ArchsweepError
-from nas.table import Table
 from nas.trial import Status, Trial
-from orchestrator.config import Config, parse, read_toml
+from orchestrator.config import Config, TrainConfig, parse, read_toml
 from orchestrator.journal import Reading
 from orchestrator.search import CONFIG, JOURNAL, Search
+from orchestrator.sources import benchmark
 from surrogate.controls import ORACLE
 from workers.table import true_accuracies
 
@@ -93,16 +92,10 @@ def rejections(trial: Trial) -> Iterator[tuple[int, float]]:
 
 
 def audit_run(run_dir: Path) -> Audit:
-    """Of the search in a folder, by its own table. Raises `ArchsweepError`."""
-    config = described(run_dir)
-    assert config.table is not None, "it was checked"
-    return audit(Reading(run_dir / JOURNAL), _truth(config.table))
-
-
-@lru_cache(maxsize=1)
-def _truth(table: Path) -> NDArray[np.float64]:
-    """The searches of a sweep share it."""
-    return true_accuracies(Table(table))
+    """Of the search in a folder, by its own benchmark. Raises `ArchsweepError`."""
+    known = benchmark(described(run_dir))
+    assert known is not None, "it was checked"
+    return audit(Reading(run_dir / JOURNAL), true_accuracies(known))
 
 
 def control_runs(run_dir: Path) -> Iterator[tuple[str, Path]]:
@@ -120,11 +113,11 @@ def control_runs(run_dir: Path) -> Iterator[tuple[str, Path]]:
 
 
 def described(run_dir: Path) -> Config:
-    """The configuration of a filtered search on a table. Raises `ArchsweepError`."""
+    """The configuration of a filtered search on a benchmark. Raises `ArchsweepError`."""
     if not (run_dir / JOURNAL).is_file():
         raise ArchsweepError(f"{run_dir} holds no search; name the folder of one")
     config = parse(read_toml(run_dir / CONFIG), str(run_dir / CONFIG))
-    if config.filter is None or config.table is None:
+    if config.filter is None or isinstance(config.evaluator, TrainConfig):
         raise ArchsweepError(f"the search in {run_dir} had no filter, or no table; search with --filter to audit one")
     return config
 

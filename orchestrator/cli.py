@@ -19,7 +19,7 @@ from nas.errors import ArchsweepError
 from orchestrator.commands_compare import compare
 from orchestrator.commands_drift import drift
 from orchestrator.commands_export import export
-from orchestrator.commands_filter import audit, compare_search
+from orchestrator.commands_filter import audit
 from orchestrator.commands_live import stop
 from orchestrator.commands_look import analyze, draw
 from orchestrator.commands_sweep import report, sweep
@@ -37,7 +37,7 @@ def main() -> None:
     """The entry point: what a user did wrong is one line on standard error and exit code 2."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = cli(standalone_mode=False)
+        code = cli(prog_name="archsweep", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = FAILURE
@@ -84,7 +84,7 @@ def cli() -> None:
 @click.option(
     "--evaluator",
     "evaluator__kind",
-    metavar="table|train|surrogate",
+    metavar="table|train|surrogate|pretrained-nb101",
     help="What says how good a cell is.  [default: table]",
 )
 @click.option("--preset", "evaluator__preset", metavar="cpu|nasbench101", help="How to train.  [default: cpu]")
@@ -166,6 +166,8 @@ def search(
       archsweep search --evaluator train --dataset digits --trials 40
     A surrogate of 424 cells of the table in its place:
       archsweep search --table nb101.arrow --evaluator surrogate --labels 424
+    All of NAS-Bench-101 without its file, as graph networks predict it:
+      archsweep search --evaluator pretrained-nb101
     """
     from orchestrator.config import parse, setting
     from orchestrator.search import Search
@@ -228,13 +230,15 @@ def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
     def percent(value: float | None) -> str:
         return "unknown" if value is None else f"{value * 100:.3f} %"
 
+    predicted = " (predicted)" if summary.best_source == "predicted" else ""
+    said = f" ({summary.best_source})" if summary.best_source in ("predicted", "surrogate") else ""
     return [
         ("trials", f"{summary.trials:,} ({summary.failed:,} failed)"),
         ("duplicates", f"{summary.duplicates:,} ({duplicate_rate:.1%})"),
         ("best cell", summary.best_hash or "none"),
-        ("its objective", percent(summary.best_objective)),
-        ("its mean test accuracy", percent(summary.best_test_accuracy)),
-        ("regret", "unknown" if summary.regret is None else f"{summary.regret * 100:.3f} points"),
+        ("its objective", percent(summary.best_objective) + said),
+        ("its mean test accuracy", percent(summary.best_test_accuracy) + predicted),
+        ("regret", "unknown" if summary.regret is None else f"{summary.regret * 100:.3f} points{predicted}"),
         ("clock", duration(summary.clock_seconds)),
         ("utilisation", percent(summary.utilisation)),
         *([] if summary.front is None else [("front", f"{len(summary.front)} cells, {_hypervolume(summary)}")]),
@@ -294,7 +298,6 @@ cli.add_command(analyze)
 cli.add_command(draw)
 cli.add_command(audit)
 cli.add_command(compare)
-cli.add_command(compare_search)
 cli.add_command(export)
 cli.add_command(table)
 cli.add_command(train)

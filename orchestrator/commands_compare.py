@@ -1,4 +1,4 @@
-"""The command about surrogates: `archsweep compare`."""
+"""The command about surrogates: `archsweep compare`, of how they rank, and of what searches with them find."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import click
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table as RichTable
+
+from nas.errors import ArchsweepError
+from orchestrator.commands_filter import show
+from surrogate.named import DEFAULT_SURROGATE
 
 if TYPE_CHECKING:
     from orchestrator.compare import Measured, Truth
@@ -33,6 +37,10 @@ SHOWN = {
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option("--surrogate", "surrogates", multiple=True, metavar="NAME", help="Again for more.  [default: all]")
 @click.option("--labels", multiple=True, type=click.IntRange(2), help="Again for more.  [default: 100, 172, 424, 4236]")
+@click.option("--search", is_flag=True, help="Compare what searches find: on the table, on a surrogate, filtered.")
+@click.option("--searcher", metavar="NAME", help="With --search.  [default: evolution]")
+@click.option("--trials", type=click.IntRange(1), help="Trials of a search, with --search.  [default: 150]")
+@click.option("--workers", type=click.IntRange(1), help="Simulated workers, with --search.  [default: 8]")
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Runs of each.")
 @click.option(
     "--objective", default="test", show_default=True, type=click.Choice(["validation", "test"]), help="Which accuracy."
@@ -44,11 +52,13 @@ def compare(
     table: Path,
     surrogates: tuple[str, ...],
     labels: tuple[int, ...],
+    search: bool,
     seeds: int,
     objective: str,
     out: Path | None,
     track: bool,
     as_json: bool,
+    **searched: Any,
 ) -> None:
     """Say how well surrogates rank the cells of TABLE that were fitted on a few of them.
 
@@ -58,7 +68,15 @@ def compare(
     All surrogates, then one of them from 100 labels:
       archsweep compare nb101.arrow
       archsweep compare nb101.arrow --surrogate blend --labels 100 --json
+    What evolution finds on the table, on trees fitted on 100 labels, and on the table with trees as its filter:
+      archsweep compare nb101.arrow --search --seeds 10
     """
+    if search:
+        _compare_searches(table, surrogates, labels, seeds, objective, out, as_json, searched)
+        return
+    given = [name for name, value in searched.items() if value is not None]
+    if given:
+        raise ArchsweepError(f"--{given[0]} belongs to --search; give both or neither")
     from orchestrator.compare import Comparison, summarised
     from orchestrator.compare_log import logged
 
@@ -82,6 +100,39 @@ def compare(
         click.echo(json.dumps(_nested(rows)))
         return
     _show(f"{table.name}, {objective} accuracy, {seeds} seeds", rows)
+
+
+def _compare_searches(
+    table: Path,
+    surrogates: tuple[str, ...],
+    labels: tuple[int, ...],
+    seeds: int,
+    objective: str,
+    out: Path | None,
+    as_json: bool,
+    searched: dict[str, Any],
+) -> None:
+    from orchestrator.compare_search import ARMS, compare_searches, means
+
+    if len(surrogates) > 1 or len(labels) > 1:
+        raise ArchsweepError("--search takes one --surrogate and one number of --labels")
+    values = {
+        "table": str(table),
+        "trials": searched["trials"] or 150,
+        "searcher": {"name": searched["searcher"] or "evolution"},
+        "objective": {"column": objective},
+        "pool": {"workers": searched["workers"] or 8},
+    }
+    folder = out or Path("runs") / f"compare-search-{table.stem}"
+    found = compare_searches(values, folder, seeds, (*labels, 100)[0], (*surrogates, DEFAULT_SURROGATE)[0])
+    stderr = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
+        rows = means(list(bar.track(found, total=len(ARMS) * seeds, description="searches")))
+    if as_json:
+        click.echo(json.dumps({row.pop("arm"): row for row in rows}))
+        return
+    show(str(folder), rows)
 
 
 def _nested(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

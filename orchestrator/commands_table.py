@@ -1,4 +1,4 @@
-"""The commands about benchmark tables: `archsweep table import`, `build`, `info`, `verify`, `query`, `datasheet`."""
+"""The commands about benchmark tables, `archsweep table ...`: where they come from, and what they hold."""
 
 from __future__ import annotations
 
@@ -53,6 +53,27 @@ def import_(source: Path, out: Path) -> None:
     click.echo(f"{out}: {len(made):,} cells, budgets {list(made.budgets)} epochs, {made.repeats} repeats")
 
 
+@table.command()
+@click.argument("out", type=click.Path(path_type=Path))
+def pretrained(out: Path) -> None:
+    """Write NAS-Bench-101, as graph networks predict it, as the table OUT.
+
+    For commands that take a table. Whatever is read from it is marked as predicted. A search needs no file:
+    `archsweep search --evaluator pretrained-nb101`.
+
+    \b
+    What the space looks like, without the published file:
+      archsweep table pretrained predicted.arrow
+      archsweep analyze predicted.arrow
+    """
+    from surrogate.pretrained.predicted import Predicted
+
+    stderr = Console(stderr=True)
+    with Progress(console=stderr, disable=not stderr.is_terminal) as bar:
+        made = Predicted().write(out, _reporter(bar))
+    click.echo(f"{out}: {len(made):,} cells, predicted, {made.repeats} repeats")
+
+
 def _reporter(bar: Progress) -> Callable[[str, int, int], None]:
     """A progress bar for each thing that is reported."""
     tasks: dict[str, Any] = {}
@@ -78,7 +99,7 @@ def info(file: Path, as_json: bool) -> None:
     """
     import numpy as np
 
-    from nas.table import METRICS, Table
+    from nas.table import METRICS, PREDICTED, Table
 
     opened = Table(file)
     filled = {name: float((~np.isnan(opened.metric(name))).mean()) for name in METRICS}
@@ -93,7 +114,8 @@ def info(file: Path, as_json: bool) -> None:
         }
         click.echo(json.dumps(about))
         return
-    click.echo(f"{file}: {len(opened):,} cells from {opened.source}")
+    origin = "predicted by" if PREDICTED in opened.made else "from"
+    click.echo(f"{file}: {len(opened):,} cells {origin} {opened.source}")
     shown = RichTable()
     for column in ("metric", "filled", *(f"mean at {budget} epochs" for budget in opened.budgets)):
         shown.add_column(column, justify="left" if column == "metric" else "right")

@@ -74,7 +74,8 @@ def draw_regret(axes: Axes, points: Sequence[Point], finished: int) -> None:
         axes.step((*steps, max(finished, steps[-1])), (*regret, regret[-1]), where="post", color="#0072B2")
         axes.set_xscale("log")
     axes.set_xlabel("finished trials")
-    axes.set_ylabel("test regret of the incumbent (points)")
+    predicted = ", predicted" if any(point.source == "predicted" for point in points) else ""
+    axes.set_ylabel(f"test regret of the incumbent (points{predicted})")
 
 
 def save_pictures(folder: Path, points: Sequence[Point], finished: int) -> list[Path]:
@@ -88,7 +89,9 @@ def save_pictures(folder: Path, points: Sequence[Point], finished: int) -> list[
             figure = Figure(figsize=(8, 2.6), layout="constrained")
             axes = figure.subplots()
             draw_cell(axes, points[-1].cell)
-            axes.set_title(f"{points[-1].cell.module_hash}, objective {points[-1].objective:.4f}", fontsize=9)
+            best = points[-1]
+            said = " (predicted)" if best.source == "predicted" else ""
+            axes.set_title(f"{best.cell.module_hash}, objective {best.objective:.4f}{said}", fontsize=9)
             written.append(save(figure, folder / "best_cell.svg"))
     return written
 

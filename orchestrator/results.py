@@ -84,7 +84,8 @@ class Summary:
 
     ignored: completions that came late or again, of trials that had finished. utilisation, busy_seconds, queue_seconds,
     cost: see `Usage`; cost is None where the workers have no price. hypervolume, front: see `Front`; None where
-    accuracy is the only goal. From wall_seconds to binds see `Measured`: these alone differ between two runs on the
+    accuracy is the only goal. best_source: who says what the best cell is worth: table, surrogate, predicted, train.
+    From wall_seconds to binds see `Measured`: these alone differ between two runs on the
     simulated clock.
     """
 
@@ -95,6 +96,7 @@ class Summary:
     best_hash: str | None
     best_objective: float | None
     best_test_accuracy: float | None
+    best_source: str | None
     regret: float | None
     clock_seconds: float
     utilisation: float | None

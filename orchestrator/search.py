@@ -261,6 +261,7 @@ class Search:
             best_hash=best.cell.module_hash if best else None,
             best_objective=best.objective if best else None,
             best_test_accuracy=best.test_accuracy if best else None,
+            best_source=best.source if best else None,
             regret=best.regret if best else None,
             clock_seconds=state.clock,
             utilisation=self.usage.utilisation(state.clock),

@@ -8,9 +8,10 @@ from typing import Any
 
 from nas.errors import ArchsweepError
 from nas.packaged import packaged_table
-from nas.table import Table
-from orchestrator.config import Config, SurrogateConfig, TableConfig, TrainConfig
+from nas.table import Benchmark, Table
+from orchestrator.config import Config, PretrainedConfig, SurrogateConfig, TableConfig, TrainConfig
 from surrogate.controls import ORACLE, Oracle
+from workers.pretrained_source import predicted, pretrained_source
 from workers.recipe import preset
 from workers.source import Source
 from workers.surrogate_source import SurrogateSpec, surrogate_source
@@ -33,6 +34,21 @@ def open_source(config: Config, run_dir: Path) -> Source:
             if config.table is not None:
                 raise ArchsweepError("a live training looks nothing up; drop the table, or --evaluator train")
             return train_source(train_spec(config, config.evaluator, run_dir), config.evaluator.max_vertices)
+        case PretrainedConfig(kind=name):
+            if config.table is not None:
+                raise ArchsweepError(f"{name} is a benchmark of its own; drop the table, or --evaluator {name}")
+            return pretrained_source(config.objective)
+
+
+def benchmark(config: Config) -> Benchmark | None:
+    """What knows the truth that the search is after; None if it trains. Raises `ArchsweepError`."""
+    match config.evaluator:
+        case TrainConfig():
+            return None
+        case PretrainedConfig():
+            return predicted()
+        case _:
+            return Table(config.table or packaged_table())
 
 
 def train_spec(config: Config, chosen: TrainConfig, run_dir: Path) -> TrainSpec:
@@ -47,9 +63,10 @@ def train_spec(config: Config, chosen: TrainConfig, run_dir: Path) -> TrainSpec:
 
 
 def filter_parameters(config: Config) -> dict[str, Any]:
-    """The filter's parameters; the oracle, which the audit compares with, is made of the search's table."""
+    """The filter's parameters; the oracle, which the audit compares with, is made of the search's benchmark."""
     assert config.filter is not None
     parameters = config.filter.parameters
-    if parameters.get("surrogate") == ORACLE and isinstance(config.evaluator, TableConfig):
-        parameters["surrogate"] = partial(Oracle, true_accuracies(Table(config.table or packaged_table())))
+    known = benchmark(config) if parameters.get("surrogate") == ORACLE else None
+    if known is not None:
+        parameters["surrogate"] = partial(Oracle, true_accuracies(known))
     return parameters

@@ -16,7 +16,7 @@ class Point:
 
     trial: the number of the incumbent's trial. test_accuracy: its mean over repeats where the table knows it, else the
     one observed. regret: the best test accuracy that can be had, minus that. clock, spent: seconds on the pool's clock,
-    training seconds paid.
+    training seconds paid. source: who says so, see `Result`.
     """
 
     finished: int
@@ -27,6 +27,7 @@ class Point:
     regret: float | None
     clock: float
     spent: float
+    source: str
 
 
 class Trajectory:
@@ -66,5 +67,6 @@ class Trajectory:
                 regret,
                 state.clock,
                 state.spent,
+                result.source,
             )
         )

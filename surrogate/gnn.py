@@ -22,11 +22,7 @@ from surrogate.ranker import Doubles, Floats, standardised
 WIDTH, GLOBAL = 64, 32
 KINDS = 2 + LABELS
 FEATURES = 127
-RATE, DECAY = 3e-3, 0.3
-BATCH, EPOCHS, MOST_STEPS = 64, 100, 2_500
-"""With many labels there are fewer epochs, so that no training takes more steps."""
-TAUGHT_BATCH, TAUGHT_EPOCHS, AFTER = 256, 4, 40
-"""Of what is learnt before the labels, and the epochs on the labels after it."""
+RATE = 3e-3
 AT_ONCE = 512
 """Cells that are scored at a time, so that their states stay in a core's cache."""
 
@@ -84,24 +80,40 @@ class OutputLayer(nn.Module):
 Inputs = tuple[Tensor, Tensor, Tensor]
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How long networks learn. batch: cells a step. decay: of the weights. steps: the most, whatever the epochs."""
+
+    batch: int = 64
+    epochs: int = 100
+    decay: float = 0.3
+    steps: int = 2_500
+
+
+LABELS_ALONE, UNLABELLED, LABELS_AFTER = Schedule(), Schedule(256, 4), Schedule(epochs=40)
+"""For the labels of a search; for what is learnt before them, and for the labels after it."""
+
+
 @dataclass
 class Network:
     """A `Ranker`: the mean of differently seeded members. Trains on a GPU where there is one.
 
+    schedule: of labels that nothing was learnt before.
     fitted: each with what its scores are shifted and multiplied by; a ranking has no scale, a mean of some needs one.
     """
 
     members: int = 3
     fitted: list[tuple[GraphNetwork, tuple[float, float]]] = field(default_factory=list, repr=False)
+    schedule: Schedule = LABELS_ALONE
 
     def apart(self) -> Network:
         return Network(1)
 
     def learn(self, cells: Cells, scores: Doubles, seed: int, taught: tuple[Cells, Doubles] | None = None) -> None:
         """taught: cells without labels, and what another ranker says of them, to be learnt first."""
-        lessons = [Lesson(_inputs(cells), _tensor(scores), BATCH, EPOCHS if taught is None else AFTER)]
+        lessons = [Lesson(_inputs(cells), _tensor(scores), self.schedule if taught is None else LABELS_AFTER)]
         if taught is not None:
-            lessons.insert(0, Lesson(_inputs(taught[0]), _tensor(taught[1]), TAUGHT_BATCH, TAUGHT_EPOCHS))
+            lessons.insert(0, Lesson(_inputs(taught[0]), _tensor(taught[1]), UNLABELLED))
         self.fitted = []
         for member in range(self.members):
             network = _trained(lessons, seed * self.members + member)
@@ -119,14 +131,13 @@ class Lesson:
 
     inputs: Inputs
     targets: Tensor
-    batch: int
-    epochs: int
+    schedule: Schedule
 
     def batches(self) -> list[Tensor]:
         """The places of the cells that each step is taken on."""
         count = len(self.targets)
-        parts = -(-count // self.batch)
-        epochs = max(1, min(self.epochs, MOST_STEPS // parts))
+        parts = -(-count // self.schedule.batch)
+        epochs = max(1, min(self.schedule.epochs, self.schedule.steps // parts))
         return [chosen for _ in range(epochs) for chosen in torch.randperm(count).tensor_split(parts)]
 
 
@@ -149,7 +160,7 @@ def _trained(lessons: list[Lesson], seed: int) -> GraphNetwork:
 
 def _learn(network: GraphNetwork, lesson: Lesson) -> None:
     batches = lesson.batches()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=lesson.schedule.decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=len(batches) + 1, pct_start=0.1)
     for batch in batches:
         chosen = batch.to(lesson.targets.device)

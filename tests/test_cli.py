@@ -27,7 +27,8 @@ Until = Callable[[Callable[[], object]], None]
 
 COMMANDS = (
     ("search",), ("searchers",), ("table",), ("table", "import"), ("table", "info"), ("table", "query"),
-    ("table", "build"), ("table", "datasheet"), ("train",), ("drift",), ("stop",), ("track",), ("ui",),
+    ("table", "build"), ("table", "datasheet"), ("table", "pretrained"), ("train",), ("drift",),
+    ("stop",), ("track",), ("ui",),
 )  # fmt: skip
 CHAIN = '{"adjacency": "010001000", "operations": "input,conv3x3-bn-relu,output"}'
 PASSWORD = "http://user:hunter2@127.0.0.1:5000"
@@ -58,6 +59,8 @@ WRONG = {
     "a cell with an unknown operation": (
         'table query {small} --cell {{"adjacency":"010001000","operations":"input,conv5x5,output"}}',
         "unknown operation 'conv5x5'"),
+    "a flag of another comparison": ("compare {small} --trials 3", "--trials belongs to --search"),
+    "two surrogates to search": ("compare {small} --search --labels 9 --labels 10", "takes one --surrogate and one"),
     "a search on a table that is missing": (SEARCH + " --table {dir}/none.arrow", "no table at {dir}/none.arrow"),
     "a search on a file that is no table": (SEARCH + " --table {dir}/text.arrow", "is no archsweep table"),
     "an unknown searcher": (SEARCH + " --table {small} --searcher evolutoin",
@@ -252,8 +255,8 @@ def test_a_result_is_one_json_object_with_the_documented_keys(
     said = capsys.readouterr()
     result = json.loads(said.out)
     assert list(result) == [field.name for field in fields(Summary)] == [
-        "trials", "failed", "duplicates", "ignored", "best_hash", "best_objective", "best_test_accuracy", "regret",
-        "clock_seconds", "utilisation", "busy_seconds", "queue_seconds", "cost", "hypervolume", "front",
+        "trials", "failed", "duplicates", "ignored", "best_hash", "best_objective", "best_test_accuracy", "best_source",
+        "regret", "clock_seconds", "utilisation", "busy_seconds", "queue_seconds", "cost", "hypervolume", "front",
         "wall_seconds", "trials_per_second", "spans", "binds", "run_dir", "mlflow_run_id",
     ]  # fmt: skip
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result

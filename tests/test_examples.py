@@ -89,7 +89,17 @@ def test_make_demo_takes_a_source_or_a_table(suffix: str, data: Path, small_tabl
         assert "1,000 (0 failed)" in done.stdout
 
 
-def test_make_demo_without_a_table_takes_the_one_in_the_box(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("shipped", "searched"),
+    [
+        (True, ["--out", "runs/demo/fashion5-search"]),
+        (False, ["--evaluator", "pretrained-nb101", "--out", "runs/demo/pretrained-nb101-search"]),
+    ],
+)
+def test_make_demo_without_a_table_takes_what_is_in_the_box(shipped: bool, searched: list[str], tmp_path: Path) -> None:
+    if shipped:
+        (tmp_path / "nas" / "tables").mkdir(parents=True)
+        (tmp_path / "nas" / "tables" / "fashion5.arrow").touch()
     shutil.copy(ROOT / "Makefile", tmp_path)
     for file in ("pyproject.toml", "constraints.txt", ".ready"):
         (tmp_path / file).touch()
@@ -99,4 +109,4 @@ def test_make_demo_without_a_table_takes_the_one_in_the_box(tmp_path: Path) -> N
     done = subprocess.run(
         ["make", "--no-print-directory", "demo", "VENV=."], capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert done.stdout.split() == ["search", "examples/demo.toml", "--out", "runs/demo/fashion5-search"]
+    assert done.stdout.split() == ["search", "examples/demo.toml", *searched]

@@ -1,7 +1,8 @@
-"""Evaluates a proposal by looking it up in a benchmark table."""
+"""Evaluates a proposal by looking it up in a benchmark, a table of trainings or predictions of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import isnan
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from nas.catalogue import CELLS
 from nas.errors import DataError, EvaluationError
-from nas.table import Table
+from nas.table import PREDICTED, Benchmark, Table
 from nas.trial import Proposal, Result
 from workers.source import Seconds, Source
 
@@ -41,14 +42,17 @@ class Objective:
 
 
 class TableEvaluator:
-    """Looks trials up. Raises `DataError` if the table cannot serve the objective at all.
+    """Looks trials up. Raises `DataError` if the benchmark cannot serve the objective at all.
+
+    Results of a benchmark that was ``made`` by prediction say so, see `Result.source`.
 
     best: the highest mean test accuracy in the table at its largest budget, what regret is counted from; None if the
     table has no test accuracy. budgets: epochs at which a trial can be trained, up to the objective's.
     """
 
-    def __init__(self, table: Table, objective: Objective) -> None:
+    def __init__(self, table: Benchmark, objective: Objective) -> None:
         self.table, self.objective = table, objective
+        self._source = PREDICTED if PREDICTED in table.made else "table"
         self.epochs = table.budgets[-1] if objective.epochs is None else objective.epochs
         budget = table.budget_index(self.epochs)
         self.budgets = table.budgets[: budget + 1]
@@ -87,9 +91,8 @@ class TableEvaluator:
         if objective is None:
             raise EvaluationError(f"the table has no {self.objective.column} accuracy of this cell at {epochs} epochs")
         reported = self._reported[row]
-        return Result(
-            objective, seconds, train, validation, test, self._parameters[row], None if isnan(reported) else reported
-        )
+        known = None if isnan(reported) else reported
+        return Result(objective, seconds, train, validation, test, self._parameters[row], known, self._source)
 
     def _repeat(self, row: int, budget: int, seed: int) -> int | None:
         """Which repeat this trial sees; None for the mean of all. Draws among those that the table has."""
@@ -124,7 +127,7 @@ def _mean_over_repeats(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.where(count, total, np.nan) / np.maximum(count, 1))
 
 
-def true_accuracies(table: Table) -> NDArray[np.float64]:
+def true_accuracies(table: Benchmark) -> NDArray[np.float64]:
     """Mean test accuracy at the largest budget of every cell of the catalogue, float64 (cells,), NaN where unknown."""
     truth = np.full(CELLS, np.nan)
     truth[table.cells] = _mean_over_repeats(table.metric("final_test_accuracy")[:, -1])
@@ -149,12 +152,23 @@ def _evaluator(path: str, objective: Objective, version: tuple[int, ...]) -> Tab
 def table_source(path: Path, objective: Objective) -> Source:
     """What a search has to know of a table. Raises `DataError`."""
     evaluator = open_evaluator(str(path), objective)
+    identity, tags = {"table": evaluator.table.fingerprint}, {"archsweep.table": path.name}
+    return described(evaluator, partial(open_evaluator, str(path), objective), identity, tags)
+
+
+def described(
+    evaluator: TableEvaluator,
+    elsewhere: Callable[[], TableEvaluator],
+    identity: Mapping[str, str],
+    tags: Mapping[str, str],
+) -> Source:
+    """A benchmark, as a search knows it."""
     table = evaluator.table
     return Source(
         here=lambda: evaluator,
-        elsewhere=partial(open_evaluator, str(path), objective),
-        identity={"table": table.fingerprint},
-        tags={"archsweep.table": path.name},
+        elsewhere=elsewhere,
+        identity=identity,
+        tags={**tags, "archsweep.source": PREDICTED} if PREDICTED in table.made else tags,
         budgets=evaluator.budgets,
         cells=None if len(table) == CELLS else table.cells,
         best=evaluator.best,
