@@ -86,7 +86,7 @@ def test_make_demo_takes_a_source_or_a_table(suffix: str, data: Path, small_tabl
     for _ in range(2):
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "1,000 (0 failed)" in done.stdout
+        assert "300 (0 failed)" in done.stdout
 
 
 @pytest.mark.parametrize(
