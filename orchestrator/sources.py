@@ -59,7 +59,7 @@ def train_spec(config: Config, chosen: TrainConfig, run_dir: Path) -> TrainSpec:
     setting = preset(chosen.preset, chosen.dataset).trained_for(objective.epochs)
     device = chosen.device or ("cuda" if config.pool.gpus else "cpu")
     settings = setting.grid(chosen.grid.choices)
-    return TrainSpec(settings, objective.column, chosen.data, run_dir.absolute() / LIVE, device)
+    return TrainSpec(settings, objective.column, chosen.data, run_dir.absolute() / LIVE, device, config.seed)
 
 
 def filter_parameters(config: Config) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def test_forty_cells_on_two_trainers_of_which_one_is_killed_with_their_curves_in
 def test_a_training_is_stopped_from_outside_and_what_it_has_counts(tmp_path: Path) -> None:
     spec = TrainSpec((preset("cpu", "digits").trained_for(4),), live=tmp_path)
     proposal = Proposal(Cell.numbered(1))
-    LiveTraining.of(tmp_path, proposal, 5).stop()
+    LiveTraining.of(tmp_path, proposal.cell, 5).stop()
     result = make_trainer(spec)(proposal, 5)
     assert result.source == "train stopped after epoch 1"
     assert result.objective > 0
@@ -139,6 +139,19 @@ def test_stop_ends_pending_trials_of_a_live_search_only(
     assert done.returncode == 0, done.stderr
     (asked,) = (tmp_path / "run" / "live").glob("*.stop")
     assert asked.name.startswith(f"{list(Reading(journal))[-1].proposal.cell.key}-")
+
+
+def test_a_promoted_cell_goes_on_where_its_rung_below_ended(tmp_path: Path) -> None:
+    run_dir, values = tmp_path / "run", {"objective": {"epochs": 9}, "searcher": {"name": "halving"}}
+    prepared(run_dir, trials=12, pool={"kind": "inline"}, **values).run()
+    until: dict[int, int] = {}
+    for trial in told(run_dir):
+        key = trial.proposal.cell.key
+        until[key] = max(until.get(key, 0), trial.proposal.epochs or 0)
+    assert set(until.values()) >= {1, 3}
+    for key, epochs in until.items():
+        (curve,) = (run_dir / "live").glob(f"{key}-*.jsonl")
+        assert [json.loads(line)["epoch"] for line in curve.read_bytes().splitlines()] == list(range(1, epochs + 1))
 
 
 def test_a_grid_tries_every_setting_and_the_best_counts_at_the_cost_of_all(tmp_path: Path) -> None:
@@ -163,8 +176,8 @@ def test_a_grid_is_part_of_what_a_search_is() -> None:
 def test_curves_reach_the_metrics_file_while_trainings_run(tmp_path: Path) -> None:
     state, written = State(), []
     trial = Trial(0, Proposal(Cell.numbered(1)), 5, 0, 0.0)
-    live = LiveTraining.of(tmp_path, trial.proposal, 5)
-    files = partial(curve_files, tmp_path, 1)
+    live = LiveTraining.of(tmp_path, trial.proposal.cell, 5)
+    files = partial(curve_files, TrainSpec((preset("cpu"),), live=tmp_path))
     with Curves(files, state, lambda *found: written.append(found)) as curves:
         state.fold(trial)
         for number in (1, 2, 2):

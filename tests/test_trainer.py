@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from nas.cell import Cell
 from nas.errors import ArchsweepError, EvaluationError
 from nas.network import NASBENCH101, Skeleton, cost
 from nas.table import METRICS
-from nas.trial import Proposal
+from nas.trial import Proposal, Result
 from tests.cells import cells
 from workers.base import evaluate
 from workers.datasets import Data, load
@@ -207,8 +208,8 @@ def test_the_evaluator_goes_on_from_its_checkpoint_and_removes_it(tmp_path: Path
     def kill(report: Epoch) -> None:
         raise KilledError
 
-    spec = TrainSpec((SETTING,), live=tmp_path / "checkpoints")
-    proposal = Proposal(CELL, epochs=2)
+    setting, proposal = SETTING.trained_for(2), Proposal(CELL)
+    spec = TrainSpec((setting,), live=tmp_path / "checkpoints")
     with pytest.raises(KilledError):
         TrainEvaluator(spec, kill)(proposal, 9)
     assert len(list((tmp_path / "checkpoints").glob("*.safetensors"))) == 1
@@ -218,10 +219,41 @@ def test_the_evaluator_goes_on_from_its_checkpoint_and_removes_it(tmp_path: Path
     assert not list((tmp_path / "checkpoints").glob("*.safetensors"))
     (curve,) = (tmp_path / "checkpoints").glob("*.jsonl")
     assert [epoch["epoch"] for epoch in CurveReader(curve).new()] == [1, 2]
-    fresh = TrainEvaluator(TrainSpec((SETTING,), column="test"))(proposal, 9)
+    fresh = TrainEvaluator(TrainSpec((setting,), column="test"))(proposal, 9)
     assert replace(fresh, objective=result.objective, training_seconds=result.training_seconds) == result
     assert (fresh.objective, result.objective) == (result.test_accuracy, result.validation_accuracy)
-    assert result.parameters == cost(CELL, SETTING.skeleton).parameters
+    assert result.parameters == cost(CELL, setting.skeleton).parameters
+
+
+def test_rungs_are_parts_of_one_training_and_cost_what_they_add(tmp_path: Path) -> None:
+    setting, seen = SETTING.trained_for(4), []
+
+    def rung(epochs: int, kill_after: int = 9) -> Result:
+        def heard(report: Epoch) -> None:
+            seen.append((report.number, report.epochs))
+            if report.number == kill_after:
+                raise KilledError
+
+        trial_seed = len(seen)
+        return TrainEvaluator(TrainSpec((setting,), live=tmp_path, seed=3), heard)(Proposal(CELL, epochs), trial_seed)
+
+    first, second = rung(1), rung(2)
+    assert seen == [(1, 1), (2, 2)]
+    below = rung(1)  # the checkpoint has come too far for it
+    assert replace(below, training_seconds=first.training_seconds) == first
+    with pytest.raises(KilledError):
+        rung(4, kill_after=3)
+    last = rung(4)
+    assert seen[-4:] == [(1, 1), (2, 4), (3, 4), (4, 4)]
+    assert not list(tmp_path.glob("*.safetensors"))
+    at_once = TrainEvaluator(TrainSpec((setting,), seed=3))(Proposal(CELL, 4), 77)
+    assert replace(at_once, training_seconds=last.training_seconds) == last
+    other = TrainEvaluator(TrainSpec((setting,), seed=4))(Proposal(CELL, 4), 77)
+    assert other.objective != last.objective
+    (curve,) = tmp_path.glob("*.jsonl")
+    whole = json.loads(curve.read_bytes().splitlines()[-1])["seconds"]
+    assert below.training_seconds + last.training_seconds == pytest.approx(whole)
+    assert 0 < second.training_seconds < whole
 
 
 def test_rmsprop_is_tensorflows() -> None:

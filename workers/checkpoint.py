@@ -23,12 +23,14 @@ class Progress:
     """How far a training is: epochs done, seconds of training spent.
 
     halfway: float64 (repeats, 4), the metrics at half of the steps, NaN until then. lost: the repeats that diverged.
+    rungs: where it was to end so far, in epochs, with the seconds that had been spent when it did.
     """
 
     epoch: int
     seconds: float
     halfway: NDArray[np.float64]
     lost: tuple[int, ...] = ()
+    rungs: tuple[tuple[int, float], ...] = ()
 
     @property
     def diverged(self) -> list[int]:
@@ -41,6 +43,13 @@ class Progress:
         lost = tuple(sorted({*self.lost, *np.flatnonzero(diverged).tolist()}))
         return replace(self, epoch=self.epoch + 1, seconds=seconds, lost=lost)
 
+    def ended(self, until: int) -> Progress:
+        return replace(self, rungs=(*self.rungs, (until, self.seconds)))
+
+    def since_rung(self, until: int) -> float:
+        """Seconds spent since the training last ended before ``until``."""
+        return self.seconds - max((seconds for epochs, seconds in self.rungs if epochs < until), default=0.0)
+
 
 def save(path: Path, identity: str, network: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
     """Writes a checkpoint, whole or not at all. identity: what the training is. Raises `DataError`."""
@@ -52,6 +61,7 @@ def save(path: Path, identity: str, network: nn.Module, optimizer: Optimizer, pr
         "seconds": progress.seconds,
         "halfway": [[None if math.isnan(value) else value for value in row] for row in progress.halfway.tolist()],
         "lost": progress.lost,
+        "rungs": progress.rungs,
     }
     whole = {name: value.contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
@@ -61,16 +71,17 @@ def save(path: Path, identity: str, network: nn.Module, optimizer: Optimizer, pr
             raise DataError(f"cannot write checkpoint {path}: {error}") from None
 
 
-def load(path: Path, identity: str, network: nn.Module, optimizer: Optimizer) -> Progress | None:
+def load(path: Path, identity: str, network: nn.Module, optimizer: Optimizer, until: int) -> Progress | None:
     """Puts network and optimiser back, and says how far they were; None if there is no whole checkpoint of this
-    training: one that cannot be read costs the epochs that it held, nothing else."""
+    training, or one beyond so many epochs: one that cannot be used costs the epochs that it held, nothing else."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
     except (OSError, SafetensorError):
         return None
-    if metadata.get("identity") != identity:
+    about = json.loads(metadata.get("progress", "{}"))
+    if metadata.get("identity") != identity or about["epoch"] > until:
         return None
     network.load_state_dict(
         {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
@@ -81,6 +92,6 @@ def load(path: Path, identity: str, network: nn.Module, optimizer: Optimizer) ->
             _, number, slot = name.split(".")
             state.setdefault(int(number), {})[slot] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    about = json.loads(metadata["progress"])
     halfway = np.array(about["halfway"], np.float64)
-    return Progress(about["epoch"], about["seconds"], halfway, tuple(about["lost"]))
+    rungs = tuple((int(epochs), float(seconds)) for epochs, seconds in about["rungs"])
+    return Progress(about["epoch"], about["seconds"], halfway, tuple(about["lost"]), rungs)

@@ -1,8 +1,8 @@
 """Trainings under way, as files in a folder that all who train and who watch share.
 
-``NAME.safetensors`` is the checkpoint of a training, there until it has ended. ``NAME.jsonl`` is its curve, kept: a
-line an epoch, which also says which process trained it. ``NAME.stop``, made by anyone, ends the training after its
-current epoch, with what it has by then.
+``NAME.safetensors`` is the checkpoint of a training, there until it has ended; of one that goes on rung by rung, until
+its last rung has. ``NAME.jsonl`` is its curve, kept: a line an epoch, which also says which process trained it.
+``NAME.stop``, made by anyone, ends the training after its current epoch, with what it has by then.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from nas.trial import Proposal
+from nas.cell import Cell
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class LiveTraining:
     name: str
 
     @classmethod
-    def of(cls, folder: Path, proposal: Proposal, seed: int, number: int = 0) -> LiveTraining:
-        """The training of a proposal with its seed in the setting of this number."""
-        return cls(folder, f"{proposal.cell.key}-{proposal.epochs or 'all'}-{seed}-{number}")
+    def of(cls, folder: Path, cell: Cell, seed: int, number: int = 0) -> LiveTraining:
+        """The training of a cell with a seed in the setting of this number."""
+        return cls(folder, f"{cell.key}-{seed}-{number}")
 
     @property
     def checkpoint(self) -> Path:
@@ -56,9 +56,10 @@ class LiveTraining:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stop.touch()
 
-    def end(self) -> None:
-        """Removes what only an unfinished training needs."""
-        self.checkpoint.unlink(missing_ok=True)
+    def end(self, may_go_on: bool = False) -> None:
+        """Removes what only an unfinished training needs; its checkpoint stays if it may go on to another rung."""
+        if not may_go_on:
+            self.checkpoint.unlink(missing_ok=True)
         self._stop.unlink(missing_ok=True)
 
     @property

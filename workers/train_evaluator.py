@@ -30,28 +30,28 @@ class TrainEvaluator:
     def __call__(self, proposal: Proposal, seed: int) -> Result:
         """The training with the best validation accuracy of all settings, at the cost of all.
 
-        Each is for the proposal's epochs, or for the setting's. Raises `EvaluationError` if all diverge.
+        Each is for the setting's epochs, or until the proposal's; what rungs before cost is not counted again.
+        Raises `EvaluationError` if all diverge.
         """
-        lives = [self._live(proposal, seed, number) for number in range(len(self.spec.settings))]
+        seed, lives = self.spec.training(proposal, seed)
         results, reasons = [], []
-        for number, live in enumerate(lives):
+        for number in range(len(self.spec.settings)):
             try:
-                results.append(self._trained(proposal, seed, number, live))
+                results.append(self._trained(proposal, seed, number, lives[number] if lives else None))
             except EvaluationError as error:
                 reasons.append(str(error))
-        for live in filter(None, lives):  # not before, so that what was trained before a kill is not trained again
-            live.end()
+        below = proposal.epochs is not None and proposal.epochs < self.spec.settings[0].recipe.epochs
+        for live in lives:  # not before, so that what was trained before a kill is not trained again
+            live.end(may_go_on=below and bool(results))
         if not results:
             raise EvaluationError(reasons[0])
         best = max(results, key=lambda result: result.validation_accuracy or 0.0)
         return replace(best, training_seconds=sum(result.training_seconds or 0.0 for result in results))
 
-    def _live(self, proposal: Proposal, seed: int, number: int) -> LiveTraining | None:
-        return None if self.spec.live is None else LiveTraining.of(self.spec.live, proposal, seed, number)
-
     def _trained(self, proposal: Proposal, seed: int, number: int, live: LiveTraining | None) -> Result:
         """The result of one setting, from its checkpoint on if there is one."""
-        setting = self.spec.settings[number].trained_for(proposal.epochs)
+        setting = self.spec.settings[number]
+        until = proposal.epochs or setting.recipe.epochs
 
         def heard(epoch: Epoch) -> bool:
             goes_on = live is None or live.report(epoch.to_json())
@@ -60,9 +60,9 @@ class TrainEvaluator:
         if live is not None:
             live.begin()
         checkpoint = None if live is None else live.checkpoint
-        outcome = train(proposal.cell, setting, self._data, (seed,), heard, checkpoint, self.spec.device)
+        outcome = train(proposal.cell, setting, self._data, (seed,), heard, checkpoint, self.spec.device, until)
         parameters = cost(proposal.cell, setting.skeleton).parameters
-        return self._result(outcome, parameters, self._said(number, outcome, setting.recipe.epochs))
+        return self._result(outcome, parameters, self._said(number, outcome, until))
 
     def _result(self, outcome: Outcome, parameters: int, source: str) -> Result:
         final = dict(zip(METRICS, outcome.metrics[0].tolist(), strict=True))

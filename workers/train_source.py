@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from nas.catalogue import cells_up_to
 from nas.graph import MAX_VERTICES
 from nas.trial import Proposal
@@ -26,7 +28,7 @@ class TrainSpec:
     settings: what is tried for every cell, on the same images; the best one counts. column: the accuracy that is the
     objective. folder: of the images, None to look in the usual places. live: the folder of trainings under way (see
     `workers.live`), so that another evaluator goes on with one whose process died. device: as torch names it, e.g.
-    ``cpu`` or ``cuda``.
+    ``cpu`` or ``cuda``. seed: of the trainings that rungs are parts of.
     """
 
     settings: tuple[Setting, ...]
@@ -34,6 +36,17 @@ class TrainSpec:
     folder: Path | None = None
     live: Path | None = None
     device: str = "cpu"
+    seed: int = 0
+
+    def training(self, proposal: Proposal, seed: int) -> tuple[int, list[LiveTraining]]:
+        """The seed that a proposal is trained with, and the files of its trainings, one a setting; none without `live`.
+
+        Proposals of the same cell that name their epochs are rungs of one training: its seed is the cell's own.
+        """
+        if proposal.epochs is not None:
+            seed = int(np.random.SeedSequence((self.seed, proposal.cell.key)).generate_state(1)[0])
+        live, numbers = self.live, range(len(self.settings))
+        return seed, [] if live is None else [LiveTraining.of(live, proposal.cell, seed, number) for number in numbers]
 
 
 def make_trainer(spec: TrainSpec) -> Evaluator:
@@ -54,6 +67,7 @@ def train_source(spec: TrainSpec, max_vertices: int = MAX_VERTICES) -> Source:
                 "kind": "train",
                 "device": spec.device,
                 "max_vertices": max_vertices,
+                "rungs": "continue",
                 **first.to_json(),
                 **({"grid": [asdict(setting.recipe) for setting in spec.settings]} if len(spec.settings) > 1 else {}),
             }
@@ -63,13 +77,13 @@ def train_source(spec: TrainSpec, max_vertices: int = MAX_VERTICES) -> Source:
         cells=None if max_vertices == MAX_VERTICES else cells_up_to(max_vertices),
         seconds=Seconds.MEASURED,
         alone=True,
-        curves=None if spec.live is None else partial(curve_files, spec.live, len(spec.settings)),
+        curves=None if spec.live is None else partial(curve_files, spec),
     )
 
 
-def curve_files(live: Path, settings: int, proposal: Proposal, seed: int) -> list[Path]:
+def curve_files(spec: TrainSpec, proposal: Proposal, seed: int) -> list[Path]:
     """Where the curves of a proposal's trainings grow, one a setting."""
-    return [LiveTraining.of(live, proposal, seed, number).curve for number in range(settings)]
+    return [live.curve for live in spec.training(proposal, seed)[1]]
 
 
 def budgets_up_to(epochs: int) -> tuple[int, ...]:

@@ -41,8 +41,8 @@ FORMAT = torch.channels_last
 class Epoch:
     """What one epoch gave, means over the repeats; accuracies are fractions.
 
-    number: from 1. loss, train_accuracy: over the epoch's own batches, while the weights moved. seconds: of training
-    so far, see `Outcome`.
+    number: from 1. epochs: after which the training is to end. loss, train_accuracy: over the epoch's own batches,
+    while the weights moved. seconds: of training so far, see `Outcome`.
     """
 
     number: int
@@ -68,8 +68,8 @@ class Outcome:
     """What a training gave.
 
     metrics: float64 (repeats, 8), in the order of `METRICS`. NaN for a repeat that diverged, and for halfway if the
-    training was stopped before. Training time is a repeat's share of the seconds spent in training steps, without
-    evaluations: on a CPU those of this thread, so that other processes on the machine do not count.
+    training was stopped before. Training time is a repeat's share of the seconds spent in training steps since the rung
+    before, without evaluations: on a CPU those of this thread, so that other processes on the machine do not count.
     epochs: done; fewer than asked for if stopped.
     """
 
@@ -85,23 +85,28 @@ def train(
     on_epoch: Callable[[Epoch], bool | None] | None = None,
     checkpoint_path: Path | None = None,
     device: str = "cpu",
+    until: int | None = None,
 ) -> Outcome:
     """Trains a cell once a seed, all together, and evaluates it halfway and at the end.
 
     on_epoch: called after every epoch; the training stops if it returns False. checkpoint_path: written after every
-    epoch; a training of the same cell, setting and seeds that finds it goes on from there.
+    epoch; a training of the same cell, setting and seeds that finds it goes on from there. until: it ends after so many
+    of the setting's epochs, a rung of which a later call goes on.
     Raises `EvaluationError` if every repeat diverges.
     """
     with one_thread():
-        training = Training(cell, setting, data, seeds, device)
+        training = Training(cell, setting, data, seeds, device, until)
         if checkpoint_path is not None:
             training.resume(checkpoint_path)
-        while training.progress.epoch < setting.recipe.epochs:
+        while training.progress.epoch < training.until:
             loss, accuracy = training.run_epoch()
             if checkpoint_path is not None:
                 training.save(checkpoint_path)
             if on_epoch is not None and on_epoch(training.report(loss, accuracy)) is False:
                 break
+        training.end()
+        if checkpoint_path is not None and training.until < setting.recipe.epochs:
+            training.save(checkpoint_path)
         return training.outcome()
 
 
@@ -119,8 +124,11 @@ def check_device(device: str) -> None:
 class Training:
     """A training under way, an epoch at a time."""
 
-    def __init__(self, cell: Cell, setting: Setting, data: Data, seeds: Sequence[int], device: str) -> None:
+    def __init__(
+        self, cell: Cell, setting: Setting, data: Data, seeds: Sequence[int], device: str, until: int | None = None
+    ) -> None:
         self._cell, self._setting, self._recipe, self._seeds = cell, setting, setting.recipe, tuple(seeds)
+        self.until = setting.recipe.epochs if until is None else until
         self._device = torch.device(device)
         self._on_gpu = self._device.type == "cuda"
         network = Network(cell, setting.skeleton, self._seeds, self._recipe.normalisation_momentum)
@@ -210,11 +218,15 @@ class Training:
         """The epoch that just ended."""
         done, seconds = self.progress.epoch, self.progress.seconds / len(self._seeds)
         validation = float(self.accuracy(self._scored[1]).mean())
-        return Epoch(done, self._recipe.epochs, float(loss.mean()), float(accuracy.mean()), validation, seconds)
+        return Epoch(done, self.until, float(loss.mean()), float(accuracy.mean()), validation, seconds)
+
+    def end(self) -> None:
+        """Notes that it has been trained as long as it was to be, for now."""
+        self.progress = self.progress.ended(self.until)
 
     def outcome(self) -> Outcome:
         """The metrics as of now."""
-        metrics = np.hstack([self.progress.halfway, self._measured(self.progress.seconds)])
+        metrics = np.hstack([self.progress.halfway, self._measured(self.progress.since_rung(self.until))])
         metrics[self.progress.diverged] = np.nan
         return Outcome(metrics, self.progress.epoch)
 
@@ -223,8 +235,9 @@ class Training:
         checkpoint.save(path, self._identity(), self.network, self._optimizer, self.progress)
 
     def resume(self, path: Path) -> None:
-        """Goes on from a checkpoint of this very training, if there is one."""
-        self.progress = checkpoint.load(path, self._identity(), self.network, self._optimizer) or self.progress
+        """Goes on from a checkpoint of this very training, if there is one that has not come too far."""
+        found = checkpoint.load(path, self._identity(), self.network, self._optimizer, self.until)
+        self.progress = found or self.progress
 
     def _identity(self) -> str:
         return identity(self._cell, self._setting, self._seeds)
