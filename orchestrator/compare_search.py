@@ -49,12 +49,14 @@ def compare_searches(values: Mapping[str, Any], out: Path, seeds: int, labels: i
         "filtered": {"filter": {"policy": "top", "surrogate": surrogate}},
     }
     for seed in range(seeds):
+        searches = {}
         for arm in ARMS:
             change = merged(changes[arm], {"evaluator": {"seed": seed}}) if arm == "surrogate" else changes[arm]
             over = merged(change, {"seed": seed, "tracking": {"enabled": False}})
-            config = parse(merged(values, over), f"compare, {arm}")
-            summary = Search(config, out / f"{arm}-seed{seed}").run()
-            queries, seconds = _charged(config, summary)
+            searches[arm] = Search(parse(merged(values, over), f"compare, {arm}"), out / f"{arm}-seed{seed}")
+        for arm, search in searches.items():  # not before all are found to be sound
+            summary = search.run()
+            queries, seconds = _charged(search.config, summary)
             yield Found(arm, seed, queries, seconds, summary.best_test_accuracy, summary.regret)
 
 

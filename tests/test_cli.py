@@ -61,6 +61,7 @@ WRONG = {
         "unknown operation 'conv5x5'"),
     "a flag of another comparison": ("compare {small} --trials 3", "--trials belongs to --search"),
     "two surrogates to search": ("compare {small} --search --labels 9 --labels 10", "takes one --surrogate and one"),
+    "no such surrogate to search": ("compare {small} --search --surrogate nope", "unknown surrogate 'nope'"),
     "a search on a table that is missing": (SEARCH + " --table {dir}/none.arrow", "no table at {dir}/none.arrow"),
     "a search on a file that is no table": (SEARCH + " --table {dir}/text.arrow", "is no archsweep table"),
     "an unknown searcher": (SEARCH + " --table {small} --searcher evolutoin",
