@@ -46,7 +46,7 @@ SHOWN = {
     "--objective", default="test", show_default=True, type=click.Choice(["validation", "test"]), help="Which accuracy."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs and plots; resumed if it holds some.")
-@click.option("--track/--no-track", default=True, show_default=True, help="Log to MLflow.")
+@click.option("--track/--no-track", default=None, help="Log to MLflow.  [default: track; no-track with --search]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def compare(
     table: Path,
@@ -56,7 +56,7 @@ def compare(
     seeds: int,
     objective: str,
     out: Path | None,
-    track: bool,
+    track: bool | None,
     as_json: bool,
     **searched: Any,
 ) -> None:
@@ -72,7 +72,7 @@ def compare(
       archsweep compare nb101.arrow --search --seeds 10
     """
     if search:
-        _compare_searches(table, surrogates, labels, seeds, objective, out, as_json, searched)
+        _compare_searches(table, surrogates, labels, seeds, objective, out, bool(track), as_json, searched)
         return
     given = [name for name, value in searched.items() if value is not None]
     if given:
@@ -92,7 +92,7 @@ def compare(
         def advance(run: Measured, predicted: Prediction | None, truth: Truth) -> None:
             bar.advance(task)
 
-        with logged(folder, track, params, comparison.arms) as log:
+        with logged(folder, track is not False, params, comparison.arms) as log:
             rows = summarised(comparison.run(folder, [log, advance]))
     if log.error is not None:
         click.echo(f"archsweep: not tracked: {log.error}", err=True)
@@ -109,6 +109,7 @@ def _compare_searches(
     seeds: int,
     objective: str,
     out: Path | None,
+    track: bool,
     as_json: bool,
     searched: dict[str, Any],
 ) -> None:
@@ -122,6 +123,7 @@ def _compare_searches(
         "searcher": {"name": searched["searcher"] or "evolution"},
         "objective": {"column": objective},
         "pool": {"workers": searched["workers"] or 8},
+        "tracking": {"enabled": track},
     }
     folder = out or Path("runs") / f"compare-search-{table.stem}"
     found = compare_searches(values, folder, seeds, (*labels, 100)[0], (*surrogates, DEFAULT_SURROGATE)[0])
@@ -130,18 +132,22 @@ def _compare_searches(
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
         rows = means(list(bar.track(found, total=len(ARMS) * seeds, description="searches")))
     if as_json:
-        click.echo(json.dumps({row.pop("arm"): row for row in rows}))
+        click.echo(json.dumps({row.pop("arm"): _without_nan(row) for row in rows}))
         return
     show(str(folder), rows)
 
 
 def _nested(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By surrogate, then by number of labels; null is not a number."""
+    """By surrogate, then by number of labels."""
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
-        values = {name: None if value != value else value for name, value in row.items()}
-        found.setdefault(row["surrogate"], {})[str(row["labels"])] = values
+        found.setdefault(row["surrogate"], {})[str(row["labels"])] = _without_nan(row)
     return found
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """What is not a number is null, which JSON knows."""
+    return {name: None if value != value else value for name, value in row.items()}
 
 
 def _show(title: str, rows: list[dict[str, Any]]) -> None:

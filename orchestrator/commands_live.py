@@ -26,17 +26,16 @@ def stop(run_dir: Path, trials: tuple[int, ...]) -> None:
     from orchestrator.journal import Reading
     from orchestrator.search import CONFIG, JOURNAL
     from orchestrator.sources import open_source
-    from workers.live import LiveTraining
 
     if not (run_dir / JOURNAL).is_file():
         raise ArchsweepError(f"{run_dir} holds no search; give the folder of one that is running")
-    curves = open_source(parse(read_toml(run_dir / CONFIG), str(run_dir / CONFIG)), run_dir).curves
-    if curves is None:
+    trainings = open_source(parse(read_toml(run_dir / CONFIG), str(run_dir / CONFIG)), run_dir).trainings
+    if trainings is None:
         raise ArchsweepError(f"the search in {run_dir} trains nothing, so there is nothing to stop")
     latest = {trial.number: trial for trial in Reading(run_dir / JOURNAL)}
     for number in trials:
         if number not in latest or latest[number].status is not Status.PENDING:
             raise ArchsweepError(f"trial {number} is not under way in {run_dir}")
     for number in trials:
-        for path in curves(latest[number].proposal, latest[number].seed):
-            LiveTraining(path.parent, path.stem).stop()
+        for live in trainings(latest[number].proposal, latest[number].seed):
+            live.stop()

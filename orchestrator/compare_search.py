@@ -40,7 +40,7 @@ class Found:
 def compare_searches(values: Mapping[str, Any], out: Path, seeds: int, labels: int, surrogate: str) -> Iterator[Found]:
     """Runs, or finishes, every arm and seed in a folder of its own below ``out``. Raises `ArchsweepError`.
 
-    values: the tables of the configuration that the arms share, see `Config`.
+    values: the tables of the configuration that the arms share, see `Config`; all but what an arm is and its seed.
     """
     chosen = {"kind": "surrogate", "surrogate": surrogate, "labels": labels}
     changes: dict[str, dict[str, Any]] = {
@@ -52,8 +52,8 @@ def compare_searches(values: Mapping[str, Any], out: Path, seeds: int, labels: i
         searches = {}
         for arm in ARMS:
             change = merged(changes[arm], {"evaluator": {"seed": seed}}) if arm == "surrogate" else changes[arm]
-            over = merged(change, {"seed": seed, "tracking": {"enabled": False}})
-            searches[arm] = Search(parse(merged(values, over), f"compare, {arm}"), out / f"{arm}-seed{seed}")
+            config = parse(merged(values, merged(change, {"seed": seed})), f"compare, {arm}")
+            searches[arm] = Search(config, out / f"{arm}-seed{seed}")
         for arm, search in searches.items():  # not before all are found to be sound
             summary = search.run()
             queries, seconds = _charged(search.config, summary)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 from nas.trial import Proposal, Trial
 from orchestrator.state import State
-from workers.live import CurveReader
+from workers.live import CurveReader, LiveTraining
 
 POLL = 1.0
 """Seconds between looks at the curves of pending trials."""
-CurveFiles = Callable[[Proposal, int], Sequence[Path]]
-"""Where the curves of a proposal's trainings with a seed grow."""
+Trainings = Callable[[Proposal, int], Sequence[LiveTraining]]
+"""The trainings of a proposal with a seed, in whose files curves grow."""
 
 
 class Curves:
@@ -23,8 +23,8 @@ class Curves:
     write: called with ``trial_N`` (``trial_N.M`` for the M-th setting of several) and an epoch, each once and in order.
     """
 
-    def __init__(self, files: CurveFiles, state: State, write: Callable[[str, dict[str, Any]], None]) -> None:
-        self._files, self._state, self._write = files, state, write
+    def __init__(self, trainings: Trainings, state: State, write: Callable[[str, dict[str, Any]], None]) -> None:
+        self._trainings, self._state, self._write = trainings, state, write
         self._readers: dict[int, dict[str, CurveReader]] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -52,9 +52,10 @@ class Curves:
 
     def _read(self, trial: Trial) -> None:
         if trial.number not in self._readers:
-            paths = self._files(trial.proposal, trial.seed)
-            names = [f"trial_{trial.number}" + (f".{m}" if len(paths) > 1 else "") for m in range(len(paths))]
-            self._readers[trial.number] = {name: CurveReader(p) for name, p in zip(names, paths, strict=True)}
+            lives = self._trainings(trial.proposal, trial.seed)
+            names = [f"trial_{trial.number}" + (f".{m}" if len(lives) > 1 else "") for m in range(len(lives))]
+            readers = [CurveReader(live.curve, live.rung or math.inf) for live in lives]
+            self._readers[trial.number] = dict(zip(names, readers, strict=True))
         for name, reader in self._readers[trial.number].items():
             for epoch in reader.new():
                 self._write(name, {key: value for key, value in epoch.items() if key != "by"})

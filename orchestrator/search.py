@@ -27,13 +27,14 @@ from orchestrator.lock import locked
 from orchestrator.loop import Observer, Streams, finish, run
 from orchestrator.metrics import MetricsFile
 from orchestrator.results import RESULT, TRIALS, Measured, Summary, measured_before, save_trials
-from orchestrator.sources import filter_parameters, open_source
+from orchestrator.sources import LIVE, filter_parameters, open_source
 from orchestrator.spans import parts_of, watched
 from orchestrator.state import Budget, State
 from orchestrator.tracking import RUN_ID_FILE, Tracker, default_uri
 from orchestrator.trajectory import Trajectory
 from orchestrator.usage import Usage
 from orchestrator.warm_start import earlier
+from searchers.base import Searcher
 from searchers.goals import pursued
 from searchers.registry import make_filtered, make_searcher
 from workers.base import Pool
@@ -41,6 +42,7 @@ from workers.cluster import Cluster
 from workers.generation import GenerationPool
 from workers.inline import InlinePool
 from workers.ledger import Ledger, LedgerPool
+from workers.live import forget_checkpoints
 from workers.simulated import SimulatedPool
 from workers.source import Seconds, Source
 
@@ -74,6 +76,7 @@ class Search:
         self.identity = config.identity(source.identity)
         self.space = CellSpace(source.cells)
         self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters, source.budgets)
+        check_budgets(self.searcher, source)
         if config.filter is not None:
             self.searcher = make_filtered(self.space, self.searcher, filter_parameters(config))
         # Of a search that has begun, the journal knows.
@@ -102,6 +105,7 @@ class Search:
             reading = self._begun()
             with self._tracked() as metrics:
                 self.measured = self._search(reading, [*self._folds, *metrics, *observers])
+            forget_checkpoints(self.run_dir / LIVE)
             return self._summarise(self.measured)
 
     @property
@@ -117,12 +121,12 @@ class Search:
             return
         metrics = MetricsFile(self.run_dir, self.trajectory, self.usage, self._described(), self.front)
         tracker = Tracker(self.run_dir, self.config.tracking.uri or default_uri(self.run_dir.absolute().parent))
-        curves = self.source.curves
+        trainings = self.source.trainings
         try:
-            if curves is None:
+            if trainings is None:
                 yield [metrics]
             else:
-                with Curves(curves, self.state, metrics.curve) as watching:
+                with Curves(trainings, self.state, metrics.curve) as watching:
                     yield [metrics, watching]
             artifacts = self._save_artifacts()
         except BaseException:
@@ -288,6 +292,16 @@ def check_clock(config: Config, source: Source) -> None:
         raise ArchsweepError(f"{config.label} has no training times; use --pool inline or ray, and --trials")
     if source.seconds is Seconds.MEASURED and config.pool.kind == "simulated":
         raise ArchsweepError(f"--evaluator {config.evaluator.kind} takes real time; use --pool inline or ray")
+
+
+def check_budgets(searcher: Searcher, source: Source) -> None:
+    """Raises `ArchsweepError` if a multi-fidelity searcher would ask for epochs that nothing trains for."""
+    asked, most = getattr(searcher, "budgets", ()), source.budgets[-1]
+    trains = source.trainings is not None  # for any number of epochs up to the recipe's
+    wrong = [epochs for epochs in asked if (epochs > most if trains else epochs not in source.budgets)]
+    if wrong:
+        there = f"up to {most}" if trains else " or ".join(map(str, source.budgets))
+        raise ArchsweepError(f"searcher: budgets has {wrong[0]}; cells are trained for {there} epochs")
 
 
 def refuse_other_files(run_dir: Path) -> None:

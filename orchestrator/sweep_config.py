@@ -125,7 +125,7 @@ class SweepPlan:
         """The file that `plan` reads back."""
         values = dict(self.values)
         if "table" in values:
-            values["table"] = str(self.first.table)
+            values["table"] = str(Path(values["table"]).expanduser().absolute())
         values["sweep"] = without_none(self.sweep.model_dump(mode="json"))
         return tomli_w.dumps(values)
 
@@ -160,7 +160,7 @@ def plan(values: Mapping[str, Any], where: str, folder: Path) -> SweepPlan:
 
 def _parsed(values: Mapping[str, Any], where: str) -> Config:
     """An arm's configuration. Arms run on Ray as a whole, so their own trials do not: live training is inline."""
-    if values.get("evaluator", {}).get("kind") == "train":  # looks nothing up, though other arms may
+    if values.get("evaluator", {}).get("kind") in ("train", "pretrained-nb101"):  # no table, though other arms have one
         values = {key: value for key, value in values.items() if key != "table"}
     config = parse(values, where)
     if config.pool.kind != "ray":

@@ -17,7 +17,7 @@ VERSION = "archsweep-gnn-2"
 
 
 def save(network: Network, path: Path, trained_on: str) -> None:
-    """Writes a fitted network, whole or not at all. trained_on: the fingerprint of its labels. Raises `DataError`."""
+    """Writes a fitted network, whole or not at all. trained_on: its labels' fingerprint, say. Raises `DataError`."""
     tensors = {
         f"{number}.{name}": value.contiguous()
         for number, (member, _) in enumerate(network.fitted)
@@ -32,7 +32,7 @@ def save(network: Network, path: Path, trained_on: str) -> None:
 
 
 def load(path: Path) -> tuple[Network, str]:
-    """The network, and the fingerprint of what it was trained on. Raises `DataError` on a file that is not one."""
+    """The network, and what it was trained on. Raises `DataError` on a file that is not one."""
     fitted = []
     try:
         with safe_open(path, "pt") as file:

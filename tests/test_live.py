@@ -28,7 +28,7 @@ from orchestrator.search import Search
 from orchestrator.state import State
 from workers.live import CurveReader, LiveTraining
 from workers.recipe import preset
-from workers.train_source import TrainSpec, budgets_up_to, curve_files, make_trainer, train_source
+from workers.train_source import TrainSpec, budgets_up_to, make_trainer, train_source, trainings
 
 SHORT = {"objective": {"epochs": 1}, "tracking": {"enabled": False}, "searcher": {"name": "random"}}
 TRAIN = {"kind": "train", "dataset": "digits", "max_vertices": 4}
@@ -177,8 +177,8 @@ def test_curves_reach_the_metrics_file_while_trainings_run(tmp_path: Path) -> No
     state, written = State(), []
     trial = Trial(0, Proposal(Cell.numbered(1)), 5, 0, 0.0)
     live = LiveTraining.of(tmp_path, trial.proposal.cell, 5)
-    files = partial(curve_files, TrainSpec((preset("cpu"),), live=tmp_path))
-    with Curves(files, state, lambda *found: written.append(found)) as curves:
+    spec = TrainSpec((preset("cpu"),), live=tmp_path)
+    with Curves(partial(trainings, spec), state, lambda *found: written.append(found)) as curves:
         state.fold(trial)
         for number in (1, 2, 2):
             live.report({"epoch": number, "loss": 0.5})

@@ -76,7 +76,7 @@ def test_the_networks_beside_it_rank_alike(predicted: Predicted) -> None:
     known = load(BUNDLED)
     for name, values in (("accuracy", known.accuracy), ("seconds", known.seconds)):
         network, trained_on = load_network(BUNDLED.with_name(f"{name}.safetensors"))
-        assert trained_on == known.about["table"]
+        assert trained_on.startswith(known.about["table"])
         assert kendalltau(network.score(cells), values[cells]).statistic > 0.995
 
 

@@ -244,7 +244,7 @@ def test_rungs_are_parts_of_one_training_and_cost_what_they_add(tmp_path: Path) 
     with pytest.raises(KilledError):
         rung(4, kill_after=3)
     last = rung(4)
-    assert seen[-4:] == [(1, 1), (2, 4), (3, 4), (4, 4)]
+    assert seen[2:] == [(1, 1), (3, 4), (4, 4)]
     assert not list(tmp_path.glob("*.safetensors"))
     at_once = TrainEvaluator(TrainSpec((setting,), seed=3))(Proposal(CELL, 4), 77)
     assert replace(at_once, training_seconds=last.training_seconds) == last
@@ -252,8 +252,7 @@ def test_rungs_are_parts_of_one_training_and_cost_what_they_add(tmp_path: Path) 
     assert other.objective != last.objective
     (curve,) = tmp_path.glob("*.jsonl")
     whole = json.loads(curve.read_bytes().splitlines()[-1])["seconds"]
-    assert below.training_seconds + last.training_seconds == pytest.approx(whole)
-    assert 0 < second.training_seconds < whole
+    assert first.training_seconds + second.training_seconds + last.training_seconds == pytest.approx(whole)
 
 
 def test_rmsprop_is_tensorflows() -> None:

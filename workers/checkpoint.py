@@ -18,6 +18,10 @@ from nas.errors import DataError
 from nas.files import replacing
 
 
+class AheadError(Exception):
+    """A checkpoint has come further than is asked for, so there is no going on from it."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a training is: epochs done, seconds of training spent.
@@ -73,16 +77,19 @@ def save(path: Path, identity: str, network: nn.Module, optimizer: Optimizer, pr
 
 def load(path: Path, identity: str, network: nn.Module, optimizer: Optimizer, until: int) -> Progress | None:
     """Puts network and optimiser back, and says how far they were; None if there is no whole checkpoint of this
-    training, or one beyond so many epochs: one that cannot be used costs the epochs that it held, nothing else."""
+    training: one that cannot be read costs the epochs that it held, nothing else. Raises `AheadError` if it is of
+    a later epoch than ``until``."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
     except (OSError, SafetensorError):
         return None
-    about = json.loads(metadata.get("progress", "{}"))
-    if metadata.get("identity") != identity or about["epoch"] > until:
+    if metadata.get("identity") != identity:
         return None
+    about = json.loads(metadata["progress"])
+    if about["epoch"] > until:
+        raise AheadError
     network.load_state_dict(
         {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
     )

@@ -2,11 +2,12 @@
 
 ``NAME.safetensors`` is the checkpoint of a training, there until it has ended; of one that goes on rung by rung, until
 its last rung has. ``NAME.jsonl`` is its curve, kept: a line an epoch, which also says which process trained it.
-``NAME.stop``, made by anyone, ends the training after its current epoch, with what it has by then.
+``NAME-RUNG.stop``, made by anyone, ends the training after its current epoch, with what it has by then.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Mapping
@@ -18,22 +19,28 @@ import orjson
 
 from nas.cell import Cell
 
+CHECKPOINT = ".safetensors"
+
 
 @dataclass(frozen=True)
 class LiveTraining:
-    """The files of one training. What reads and writes them may be on different machines."""
+    """The files of one training. What reads and writes them may be on different machines.
+
+    rung: the epochs after which it is to end, None for all of its setting's.
+    """
 
     folder: Path
     name: str
+    rung: int | None = None
 
     @classmethod
-    def of(cls, folder: Path, cell: Cell, seed: int, number: int = 0) -> LiveTraining:
+    def of(cls, folder: Path, cell: Cell, seed: int, number: int = 0, rung: int | None = None) -> LiveTraining:
         """The training of a cell with a seed in the setting of this number."""
-        return cls(folder, f"{cell.key}-{seed}-{number}")
+        return cls(folder, f"{cell.key}-{seed}-{number}", rung)
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / f"{self.name}.safetensors"
+        return self.folder / f"{self.name}{CHECKPOINT}"
 
     @property
     def curve(self) -> Path:
@@ -64,19 +71,26 @@ class LiveTraining:
 
     @property
     def _stop(self) -> Path:
-        return self.folder / f"{self.name}.stop"
+        return self.folder / f"{self.name}-{self.rung or 'all'}.stop"
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """Removes those of trainings that might have gone on, once none will."""
+    for path in folder.glob(f"*{CHECKPOINT}"):
+        path.unlink(missing_ok=True)
 
 
 @dataclass
 class CurveReader:
-    """Reads a curve as it grows."""
+    """Reads a curve as it grows, up to an epoch."""
 
     path: Path
+    most: float = math.inf
     position: int = 0
     last: float = 0.0
 
     def new(self) -> list[dict[str, Any]]:
-        """The epochs since the last call, each once, though a training that was killed may have told one twice."""
+        """The epochs since the last call, each once, though one that was trained again was told twice."""
         try:
             with self.path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size < self.position:
@@ -90,7 +104,7 @@ class CurveReader:
         epochs = []
         for line in whole.splitlines():
             epoch = orjson.loads(line)
-            if epoch["epoch"] > self.last:
+            if self.last < epoch["epoch"] <= self.most:
                 self.last = epoch["epoch"]
                 epochs.append(epoch)
         return epochs

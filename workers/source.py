@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from nas.trial import Proposal
 from workers.base import Evaluator
+from workers.live import LiveTraining
 
 
 class Seconds(Enum):
@@ -36,8 +36,7 @@ class Source:
     ascending; a trial without epochs gets the last. cells: catalogue numbers that it can evaluate, None for all.
     best: the highest test accuracy that can be had, what regret is counted from; None if nobody knows. alone: an
     evaluation keeps a core busy, so each needs a process of its own. longest: the most training seconds of any cell,
-    None if nobody knows. curves: the files in which the curves of a proposal's trainings with a seed grow, see
-    `workers.live`.
+    None if nobody knows. trainings: the files of a proposal's trainings with a seed; None if it trains nothing.
     """
 
     here: Callable[[], Evaluator]
@@ -50,4 +49,4 @@ class Source:
     seconds: Seconds = Seconds.RECORDED
     alone: bool = False
     longest: Callable[[], float | None] = lambda: None
-    curves: Callable[[Proposal, int], Sequence[Path]] | None = None
+    trainings: Callable[[Proposal, int], Sequence[LiveTraining]] | None = None

@@ -52,6 +52,8 @@ class TrainEvaluator:
         """The result of one setting, from its checkpoint on if there is one."""
         setting = self.spec.settings[number]
         until = proposal.epochs or setting.recipe.epochs
+        if until > setting.recipe.epochs:
+            raise EvaluationError(f"a training has {setting.recipe.epochs} epochs; got {until}")
 
         def heard(epoch: Epoch) -> bool:
             goes_on = live is None or live.report(epoch.to_json())

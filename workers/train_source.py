@@ -45,8 +45,10 @@ class TrainSpec:
         """
         if proposal.epochs is not None:
             seed = int(np.random.SeedSequence((self.seed, proposal.cell.key)).generate_state(1)[0])
-        live, numbers = self.live, range(len(self.settings))
-        return seed, [] if live is None else [LiveTraining.of(live, proposal.cell, seed, number) for number in numbers]
+        if self.live is None:
+            return seed, []
+        numbers = range(len(self.settings))
+        return seed, [LiveTraining.of(self.live, proposal.cell, seed, number, proposal.epochs) for number in numbers]
 
 
 def make_trainer(spec: TrainSpec) -> Evaluator:
@@ -77,13 +79,13 @@ def train_source(spec: TrainSpec, max_vertices: int = MAX_VERTICES) -> Source:
         cells=None if max_vertices == MAX_VERTICES else cells_up_to(max_vertices),
         seconds=Seconds.MEASURED,
         alone=True,
-        curves=None if spec.live is None else partial(curve_files, spec),
+        trainings=None if spec.live is None else partial(trainings, spec),
     )
 
 
-def curve_files(spec: TrainSpec, proposal: Proposal, seed: int) -> list[Path]:
-    """Where the curves of a proposal's trainings grow, one a setting."""
-    return [live.curve for live in spec.training(proposal, seed)[1]]
+def trainings(spec: TrainSpec, proposal: Proposal, seed: int) -> list[LiveTraining]:
+    """The files of a proposal's trainings, one a setting."""
+    return spec.training(proposal, seed)[1]
 
 
 def budgets_up_to(epochs: int) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from nas.errors import ArchsweepError, EvaluationError
 from nas.table import METRICS
 from surrogate.threads import one_thread
 from workers import checkpoint
-from workers.checkpoint import Progress
+from workers.checkpoint import AheadError, Progress
 from workers.datasets import Data, Split
 from workers.network import Network
 from workers.optimizers import make_optimizer
@@ -97,7 +97,10 @@ def train(
     with one_thread():
         training = Training(cell, setting, data, seeds, device, until)
         if checkpoint_path is not None:
-            training.resume(checkpoint_path)
+            try:
+                training.resume(checkpoint_path)
+            except AheadError:
+                checkpoint_path = None  # who comes to a later rung goes on from there
         while training.progress.epoch < training.until:
             loss, accuracy = training.run_epoch()
             if checkpoint_path is not None:
@@ -235,7 +238,7 @@ class Training:
         checkpoint.save(path, self._identity(), self.network, self._optimizer, self.progress)
 
     def resume(self, path: Path) -> None:
-        """Goes on from a checkpoint of this very training, if there is one that has not come too far."""
+        """Goes on from a checkpoint of this very training, if there is one. Raises `AheadError` if it came too far."""
         found = checkpoint.load(path, self._identity(), self.network, self._optimizer, self.until)
         self.progress = found or self.progress
 

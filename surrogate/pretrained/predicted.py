@@ -130,8 +130,11 @@ class Predicted:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the file."""
-        return hashlib.blake2b(self.path.read_bytes(), digest_size=16).hexdigest()
+        """A digest of the values."""
+        digest = hashlib.blake2b(digest_size=16)
+        for values in self._metrics.values():
+            digest.update(values.tobytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return CELLS
@@ -154,7 +157,8 @@ class Predicted:
 
     def write(self, out: Path, progress: Progress = lambda *_: None) -> Table:
         """Writes the benchmark as a table, whole or not at all, for commands that take one. Raises `DataError`."""
-        hashes = module_hashes(self.cells, progress)
-        data = TableData(self.cells, hashes, self.parameters, self.budgets, self._metrics, NAME, self.made)
-        write(data, out)
+        with replacing(out) as temporary:  # first of all, so that a folder that is not writable costs no minutes
+            hashes = module_hashes(self.cells, progress)
+            data = TableData(self.cells, hashes, self.parameters, self.budgets, self._metrics, NAME, self.made)
+            write(data, temporary)
         return Table(out)

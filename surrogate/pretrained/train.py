@@ -51,7 +51,7 @@ def held_out() -> NDArray[np.int64]:
 
 
 def predictions(table: Table, folder: Path) -> Predictions:
-    """Learnt from a table's largest budget. Networks that ``folder`` has from this table already are kept."""
+    """Learnt from a table's largest budget. Networks that ``folder`` has, learnt so, are kept."""
     runs, seconds = observed(table, "final_test_accuracy"), observed(table, "final_training_time").mean(1)
     learnt = np.isfinite(runs).all(1) & np.isfinite(seconds)
     learnt[held_out()] = False
@@ -75,13 +75,14 @@ def observed(table: Table, metric: str) -> Doubles:
 def predicted(name: str, truth: Doubles, learnt: Chosen, trained_on: str, folder: Path) -> Doubles:
     """Of every cell, float64 (cells,)."""
     path = folder / f"{name}.safetensors"
+    learning = f"{trained_on}, {MEMBERS[name]} networks, {MANY_LABELS}"
     network, earlier = load_network(path) if path.exists() else (None, None)
-    if network is None or earlier != trained_on:
+    if network is None or earlier != learning:
         print(f"learning {name} from {learnt.sum():,} cells", flush=True)
         network = Network(MEMBERS[name], schedule=MANY_LABELS)
         with one_thread():
             network.learn(np.flatnonzero(learnt), normal_scores(truth[learnt]), 0)
-        save_network(network, path, trained_on)
+        save_network(network, path, learning)
     scores = in_parts(network.score, np.arange(CELLS))
     return monotone(scores[learnt], truth[learnt])(scores)
 
