@@ -126,6 +126,16 @@ def test_a_training_is_stopped_from_outside_and_what_it_has_counts(tmp_path: Pat
     assert [path.suffix for path in tmp_path.iterdir()] == [".jsonl"]
 
 
+def test_a_rung_is_stopped_alone(tmp_path: Path) -> None:
+    spec = TrainSpec((preset("cpu", "digits").trained_for(9),), live=tmp_path)
+    first, second = (Proposal(Cell.numbered(1), epochs) for epochs in (3, 9))
+    for live in trainings(spec, first, 5):
+        live.stop()
+    assert make_trainer(spec)(first, 5).source == "train stopped after epoch 1"
+    assert make_trainer(spec)(second, 6).source == "train"
+    assert [path.suffix for path in tmp_path.iterdir()] == [".jsonl"]
+
+
 def test_stop_ends_pending_trials_of_a_live_search_only(
     tmp_path: Path, archsweep: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,18 @@ def test_table_surrogate_and_live_arms_mix_and_say_who_evaluated(small_table: Pa
     planned = plan(values(small_table, axes=axes) | {"objective": {"epochs": 4}}, "test", tmp_path)
     assert [group.label for group in planned.groups] == ["random, table", "random, surrogate", "random, live"]
     assert [arm.config.pool.kind for arm in planned.arms[:3]] == ["simulated", "simulated", "inline"]
+
+
+def test_predictions_compare_with_a_table_whichever_comes_first(small_table: Path, tmp_path: Path) -> None:
+    for kinds in (["table", "pretrained-nb101"], ["pretrained-nb101", "table"]):
+        objective = {"objective": {"column": "test"}}
+        planned = plan(values(small_table, axes={"evaluator": kinds}) | objective, "test", tmp_path)
+        again = plan(tomllib.loads(planned.to_toml()), "test", tmp_path)
+        assert [group.label for group in planned.groups] == [group.label for group in again.groups] == kinds
+        assert {arm.config.evaluator.kind: arm.config.table for arm in again.arms} == {
+            "table": small_table,
+            "pretrained-nb101": None,
+        }
 
 
 @pytest.mark.parametrize(
