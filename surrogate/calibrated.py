@@ -15,9 +15,11 @@ from sklearn.isotonic import IsotonicRegression
 from nas.features import Cells
 from surrogate.base import COVERAGE, Prediction
 from surrogate.ranker import Doubles, Ranker, in_parts, normal_scores
-from surrogate.threads import one_thread
+from surrogate.threads import one_thread, side_by_side
 
 FOLDS = 5
+Left = np.ndarray[tuple[int], np.dtype[np.bool_]]
+"""Which cells a fold leaves out, (cells,)."""
 
 
 @dataclass
@@ -35,12 +37,17 @@ class Calibrated:
         self._ranker = self.made()
         unseen = np.empty(len(cells))
         folds = _folds(len(cells), seed)
+
+        def said(left: Left) -> Doubles:
+            assert self._ranker is not None
+            apart = self._ranker.apart()
+            apart.learn(cells[~left], scores[~left], seed)
+            return apart.score(cells[left])
+
         with one_thread():
             self._ranker.learn(cells, scores, seed)
-            for left in folds:
-                apart = self._ranker.apart()
-                apart.learn(cells[~left], scores[~left], seed)
-                unseen[left] = apart.score(cells[left])
+            for left, scored in zip(folds, side_by_side(said, folds), strict=True):
+                unseen[left] = scored
         self._accuracy = _monotone().fit(unseen, accuracies)
         errors = np.empty(len(cells))
         for left in folds:  # of a monotone fit that has not seen them either
@@ -57,8 +64,8 @@ class Calibrated:
         return Prediction(mean, mean + self._below, mean + self._above, score)
 
 
-def _folds(count: int, seed: int) -> list[np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """Which labels each fold leaves out."""
+def _folds(count: int, seed: int) -> list[Left]:
+    """What each fold leaves out."""
     number = np.random.default_rng(seed).permutation(count) % min(FOLDS, count)
     return [number == fold for fold in range(number.max() + 1)]
 

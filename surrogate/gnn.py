@@ -9,6 +9,8 @@ every pair of cells (RankNet: Burges and others, 2005): the order of cells is al
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from nas.catalogue import LABELS
 from nas.features import Cells
 from nas.flow import adjacency, vertex_kinds
 from surrogate.ranker import Doubles, Floats, standardised
+from surrogate.threads import side_by_side
 
 WIDTH, GLOBAL = 64, 32
 KINDS = 2 + LABELS
@@ -114,10 +117,11 @@ class Network:
         lessons = [Lesson(_inputs(cells), _tensor(scores), self.schedule if taught is None else LABELS_AFTER)]
         if taught is not None:
             lessons.insert(0, Lesson(_inputs(taught[0]), _tensor(taught[1]), UNLABELLED))
-        self.fitted = []
-        for member in range(self.members):
-            network = _trained(lessons, seed * self.members + member)
-            self.fitted.append((network, _scale(_scored(network, lessons[0].inputs), lessons[0].targets)))
+        begun = [_begun(lessons, seed * self.members + member) for member in range(self.members)]
+        networks = side_by_side(partial(_trained, lessons), begun)
+        self.fitted = [
+            (network, _scale(_scored(network, lessons[0].inputs), lessons[0].targets)) for network in networks
+        ]
 
     def score(self, cells: Cells) -> Doubles:
         inputs = _inputs(cells)
@@ -149,17 +153,26 @@ def _tensor(values: Floats | Doubles) -> Tensor:
     return torch.from_numpy(values).float().to(_device())
 
 
-def _trained(lessons: list[Lesson], seed: int) -> GraphNetwork:
-    with torch.random.fork_rng(devices=[]):
+Begun = tuple[GraphNetwork, list[list[Tensor]]]
+"""A network that has learnt nothing, and the batches of every lesson."""
+DRAWING = Lock()
+
+
+def _begun(lessons: list[Lesson], seed: int) -> Begun:
+    """All that is random in a training, drawn at once, as torch's stream of random numbers is everybody's."""
+    with DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = GraphNetwork().to(_device())
-        for lesson in lessons:
-            _learn(network, lesson)
+        return GraphNetwork().to(_device()), [lesson.batches() for lesson in lessons]
+
+
+def _trained(lessons: list[Lesson], begun: Begun) -> GraphNetwork:
+    network, batches = begun
+    for lesson, chosen in zip(lessons, batches, strict=True):
+        _learn(network, lesson, chosen)
     return network.eval()
 
 
-def _learn(network: GraphNetwork, lesson: Lesson) -> None:
-    batches = lesson.batches()
+def _learn(network: GraphNetwork, lesson: Lesson, batches: list[Tensor]) -> None:
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=lesson.schedule.decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=len(batches) + 1, pct_start=0.1)
     for batch in batches:
