@@ -15,7 +15,7 @@ from scipy.stats import norm, rankdata
 from nas.catalogue import CELLS
 from nas.features import Cells, graph_features, path_encoding
 from nas.flow import flow_features, path_moments
-from surrogate.threads import one_thread
+from surrogate.threads import one_thread, side_by_side
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -51,9 +51,9 @@ def normal_scores(accuracies: Doubles) -> Doubles:
 def in_parts(said: Callable[[Cells], Doubles], cells: Cells) -> Doubles:
     """What is said of cells, (..., cells), many of them on all cores."""
     first, *others = np.split(np.asarray(cells), range(PART, len(cells), PART))
-    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # who computes leaves Python's lock alone
+    with one_thread():
         begun = said(first)  # before the others: it may encode the whole catalogue, once
-        return np.concatenate([begun, *pool.map(said, others)], -1)
+        return np.concatenate([begun, *side_by_side(said, others)], -1)
 
 
 def features(cells: Cells) -> Floats:
