@@ -8,14 +8,14 @@ from typing import Any
 
 from nas.errors import ArchsweepError
 from nas.packaged import packaged_table
-from nas.table import Benchmark, Table
+from nas.table import Benchmark
 from orchestrator.config import Config, PretrainedConfig, SurrogateConfig, TableConfig, TrainConfig
 from surrogate.controls import ORACLE, Oracle
 from workers.pretrained_source import predicted, pretrained_source
 from workers.recipe import preset
 from workers.source import Source
 from workers.surrogate_source import SurrogateSpec, surrogate_source
-from workers.table import table_source, true_accuracies
+from workers.table import open_evaluator, table_source, true_accuracies
 from workers.train_source import TrainSpec, train_source
 
 LIVE = "live"
@@ -48,7 +48,7 @@ def benchmark(config: Config) -> Benchmark | None:
         case PretrainedConfig():
             return predicted()
         case _:
-            return Table(config.table or packaged_table())
+            return open_evaluator(str(config.table or packaged_table()), config.objective).table
 
 
 def train_spec(config: Config, chosen: TrainConfig, run_dir: Path) -> TrainSpec:
