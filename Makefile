@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TABLE ?=
 ARGS ?=
 
-.PHONY: test demo lint types bench slow topology pretrained clean
+.PHONY: test demo lint types bench slow topology pretrained prior clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,9 @@ demo: $(VENV)/.ready
 pretrained: $(VENV)/.ready
 	@test -n "$(TABLE)" || { echo 'name all of NAS-Bench-101: make pretrained TABLE=nb101.arrow' >&2; exit 2; }
 	$(BIN)/python -m surrogate.pretrained.train "$(TABLE)"
+
+prior: $(VENV)/.ready
+	$(BIN)/python -m surrogate.prior.train $(TABLE)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

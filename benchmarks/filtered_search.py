@@ -58,6 +58,7 @@ ARMS = {
     "evolution, top 1 of 100 (gp)": Arm("evolution", TOP | {"surrogate": "gp", "optimism": 1.0}),
     "evolution, top 1 of 100 (trees)": Arm("evolution", TOP | {"surrogate": "trees"}),
     "random, whole space (gp)": Arm("random", SPACE | {"surrogate": "gp", "optimism": 2.0}),
+    "random, whole space (gp+prior)": Arm("random", SPACE | {"surrogate": "gp+prior", "optimism": 2.0, "labels": 4}),
     "random, whole space (trees)": Arm("random", SPACE | {"surrogate": "trees"}),
     "random, whole space (gp), mean observed": Arm("random", SPACE | {"surrogate": "gp", "optimism": 2.0}, "mean"),
 }

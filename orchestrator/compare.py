@@ -23,7 +23,7 @@ from nas.table import Table
 from orchestrator.lines import LineReader, LineWriter
 from orchestrator.lock import locked
 from surrogate.base import Prediction
-from surrogate.named import SURROGATES, make_surrogate
+from surrogate.named import SURROGATES, has_learnt, make_surrogate, refuse_learnt
 from workers.table import Column
 
 VERSION = 1
@@ -92,7 +92,8 @@ class Comparison:
 
     @classmethod
     def of(cls, path: Path, column: Column, surrogates: Sequence[str], labels: Sequence[int], seeds: int) -> Comparison:
-        """surrogates: empty means all. labels: empty means those of `LABELS` that are at most half of the table.
+        """surrogates: empty means all that do not know the table. labels: empty means those of `LABELS` that are at
+        most half of the table.
 
         Raises `ArchsweepError` on what cannot be compared.
         """
@@ -101,10 +102,12 @@ class Comparison:
         known = len(truth.cells)
         for name in surrogates:
             make_surrogate(name)
+            refuse_learnt(name, table)
         counts = labels or [count for count in LABELS if count <= known / 2]
         if not counts or min(counts) < 2 or max(counts) > known:
             raise ArchsweepError(f"{path} has {known} such cells; give --labels from 2 to {known}, got {list(counts)}")
-        arms = tuple(Arm(name, count) for count in counts for name in surrogates or SURROGATES)
+        chosen = surrogates or [name for name in SURROGATES if not has_learnt(name, table)]
+        arms = tuple(Arm(name, count) for count in counts for name in chosen)
         return cls(table, column, arms, seeds, truth)
 
     @property

@@ -11,6 +11,7 @@ from nas.packaged import packaged_table
 from nas.table import Benchmark
 from orchestrator.config import Config, PretrainedConfig, SurrogateConfig, TableConfig, TrainConfig
 from surrogate.controls import ORACLE, Oracle
+from surrogate.named import refuse_learnt
 from workers.pretrained_source import predicted, pretrained_source
 from workers.recipe import preset
 from workers.source import Source
@@ -66,7 +67,9 @@ def filter_parameters(config: Config) -> dict[str, Any]:
     """The filter's parameters; the oracle, which the audit compares with, is made of the search's benchmark."""
     assert config.filter is not None
     parameters = config.filter.parameters
-    known = benchmark(config) if parameters.get("surrogate") == ORACLE else None
+    name, known = parameters.get("surrogate"), benchmark(config)
     if known is not None:
-        parameters["surrogate"] = partial(Oracle, true_accuracies(known))
+        refuse_learnt(name, known)
+        if name == ORACLE:
+            parameters["surrogate"] = partial(Oracle, true_accuracies(known))
     return parameters

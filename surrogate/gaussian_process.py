@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -16,17 +18,30 @@ SCALE, LOW, HIGH = 0.01, -3.0, 4.0
 """Accuracies are learnt as (accuracy - median) / SCALE, cut: how bad a bad cell is does not matter."""
 
 
+class Doubting(Protocol):
+    """What learns scores, and says how far off it may be."""
+
+    def learn(self, cells: Cells, scores: Doubles, seed: int) -> None:
+        """See `surrogate.ranker.Ranker`."""
+        ...
+
+    def score_and_doubt(self, cells: Cells) -> Doubles:
+        """Scores, and the standard deviation of each, (2, cells)."""
+        ...
+
+
 @dataclass
 class GaussianProcess:
-    """A `Predictor`."""
+    """A `Predictor`. made: for every fit, the process that learns."""
 
-    _process: Process = field(default_factory=Process)
+    made: Callable[[], Doubting] = Process
+    _process: Doubting = field(default_factory=Process)
     _zero: float = 0.0
 
     def fit(self, cells: Cells, accuracies: Doubles, seed: int) -> None:
         median = float(np.median(accuracies))
         targets = np.clip((accuracies - median) / SCALE, LOW, HIGH)
-        self._zero, self._process = median + SCALE * float(targets.mean()), Process()
+        self._zero, self._process = median + SCALE * float(targets.mean()), self.made()
         with one_thread():
             self._process.learn(np.asarray(cells), targets - targets.mean(), seed)
 

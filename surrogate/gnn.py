@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from nas.catalogue import LABELS
 from nas.features import Cells
 from nas.flow import adjacency, vertex_kinds
-from surrogate.ranker import Doubles, Floats, standardised
+from surrogate.ranker import FEATURES, Doubles, Floats, standardised
 from surrogate.threads import side_by_side
 
 WIDTH, GLOBAL = 64, 32
 KINDS = 2 + LABELS
-FEATURES = 127
 RATE = 3e-3
 AT_ONCE = 512
 """Cells that are scored at a time, so that their states stay in a core's cache."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from nas.errors import ArchsweepError
+from nas.table import Benchmark
 from surrogate.base import Predictor
 from surrogate.controls import Blind, ParametersOnly
 
@@ -40,12 +41,42 @@ def _blend() -> Predictor:
     return blend()
 
 
+def _gp_prior() -> Predictor:
+    from surrogate.gaussian_process import GaussianProcess
+    from surrogate.prior.known import InformedProcess, bundled
+
+    return GaussianProcess(lambda: InformedProcess(bundled().process(), bundled()))
+
+
+def _flow_prior() -> Predictor:
+    from surrogate.blend import Flow
+    from surrogate.calibrated import Calibrated
+    from surrogate.prior.known import Informed, bundled
+
+    return Calibrated(lambda: Informed(Flow(bundled().process()), bundled()))
+
+
+def _blend_prior() -> Predictor:
+    from surrogate.blend import Flow, Taught
+    from surrogate.calibrated import Calibrated
+    from surrogate.prior.known import Informed, bundled
+
+    return Calibrated(lambda: Informed(Taught(Flow(bundled().process())), bundled()))
+
+
+INFORMED: Mapping[str, Callable[[], Predictor]] = {
+    "gp+prior": _gp_prior,
+    "flow+prior": _flow_prior,
+    "blend+prior": _blend_prior,
+}
+"""Those that know the measured table."""
 SURROGATES: Mapping[str, Callable[[], Predictor]] = {
     "trees": _trees,
     "gp": _gp,
     "flow": _flow,
     "gnn": _gnn,
     "blend": _blend,
+    **INFORMED,
 }
 CONTROLS: Mapping[str, Callable[[], Predictor]] = {"blind": Blind, "parameters": ParametersOnly}
 """To compare with; not offered."""
@@ -58,3 +89,18 @@ def make_surrogate(name: str) -> Predictor:
     if made is None:
         raise ArchsweepError(f"unknown surrogate {name!r}; choose from {', '.join(SURROGATES)}")
     return made()
+
+
+def has_learnt(name: object, table: Benchmark) -> bool:
+    """Whether the surrogate of this name knows the very trainings that a table holds."""
+    if name not in INFORMED:
+        return False
+    from surrogate.prior.known import bundled
+
+    return bool(table.made.get("plan") == bundled().about["plan"])
+
+
+def refuse_learnt(name: object, table: Benchmark) -> None:
+    """Raises `ArchsweepError` if it does: it would be asked for what it was told."""
+    if has_learnt(name, table):
+        raise ArchsweepError(f"{name} has learnt from {table.path} itself; choose another surrogate or table")

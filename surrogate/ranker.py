@@ -20,7 +20,7 @@ from surrogate.threads import one_thread, side_by_side
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-SHORT_PATHS = 40
+FEATURES, SHORT_PATHS = 127, 40
 FARTHEST = 4.0
 """Standard deviations at which a feature is cut, so that a rare one makes no cell unlike all others."""
 REFERENCE = 4_096

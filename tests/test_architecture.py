@@ -29,7 +29,12 @@ ADAPTERS = {
     "google": {"nas/tfrecord.py"},
     "click": {"orchestrator/cli.py", *COMMANDS},
     "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
-    "safetensors": {"surrogate/pretrained/predicted.py", "surrogate/saved.py", "workers/checkpoint.py"},
+    "safetensors": {
+        "surrogate/pretrained/predicted.py",
+        "surrogate/prior/known.py",
+        "surrogate/saved.py",
+        "workers/checkpoint.py",
+    },
     "sklearn": {
         "surrogate/boosted.py",
         "surrogate/calibrated.py",

@@ -30,7 +30,7 @@ from surrogate.threads import one_thread
 LABELS, TESTED = 120, 2_000
 NOISE = 0.004
 every_surrogate = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name == "blend" else ()) for name in SURROGATES]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("blend") else ()) for name in SURROGATES]
 )
 
 

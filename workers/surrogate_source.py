@@ -14,9 +14,9 @@ from nas.errors import DataError, EvaluationError
 from nas.table import Table
 from nas.trial import Proposal, Result
 from surrogate.base import Predictor
-from surrogate.named import make_surrogate
+from surrogate.named import make_surrogate, refuse_learnt
 from workers.source import Source
-from workers.table import Objective, TableEvaluator, table_source
+from workers.table import Objective, TableEvaluator, open_evaluator, table_source
 
 SOURCE = "surrogate"
 
@@ -76,6 +76,7 @@ def surrogate_source(spec: SurrogateSpec) -> Source:
     table = table_source(spec.table, spec.objective)
     make = partial(SurrogateEvaluator, spec)
     make_surrogate(spec.surrogate)
+    refuse_learnt(spec.surrogate, open_evaluator(str(spec.table), spec.objective).table)
     identity = {f"evaluator.{key}": value for key, value in asdict(spec).items() if key not in ("table", "objective")}
     return replace(
         table,

@@ -1,0 +1,115 @@
+"""A prior: how good every cell was elsewhere, and which features told; and a ranker that starts from it.
+
+The file is safetensors with JSON in its header: ``trend``, float16 (cells,), and ``relevance``, float32 (features,).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from nas.catalogue import CELLS
+from nas.errors import DataError
+from nas.features import Cells
+from nas.files import replacing
+from surrogate.process import Process
+from surrogate.ranker import FEATURES, Doubles, Floats, Ranker
+
+BUNDLED = Path(__file__).with_name("fashion5.safetensors")
+VERSION = "archsweep-prior-1"
+WEIGHT, TRUST = 0.4, 0.5
+"""Of the trend: standard deviations of what is learnt, one of the trend. Of the relevance: its share."""
+Some = TypeVar("Some", bound=Ranker)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """trend: how good each cell was, float32 (cells,) by catalogue number, mean 0, standard deviation 1. relevance: the
+    logarithm of every feature's inverse length there, relative to that of all, float64 (features,). about: JSON values,
+    what they were learnt from."""
+
+    trend: Floats
+    relevance: Doubles
+    about: Mapping[str, Any]
+
+    def process(self) -> Process:
+        """One whose lengths begin where they ended there, half way."""
+        return Process(relevance=TRUST * self.relevance)
+
+
+@dataclass
+class Informed(Generic[Some]):
+    """A `Ranker` around one that learns what the trend does not say."""
+
+    inner: Some
+    prior: Prior
+    _weight: float = 0.0
+
+    def apart(self) -> Informed[Some]:
+        return Informed(self.inner.apart(), self.prior)
+
+    def learn(self, cells: Cells, scores: Doubles, seed: int) -> None:
+        self._weight = WEIGHT * float(scores.std())
+        self.inner.learn(cells, scores - self._known(cells), seed)
+
+    def score(self, cells: Cells) -> Doubles:
+        return self.inner.score(cells) + self._known(cells)
+
+    def _known(self, cells: Cells) -> Doubles:
+        return self._weight * self.prior.trend[cells].astype(np.float64)
+
+
+class InformedProcess(Informed[Process]):
+    """The same around a process, with its doubt."""
+
+    def score_and_doubt(self, cells: Cells) -> Doubles:
+        """See `Process.score_and_doubt`."""
+        score, doubt = self.inner.score_and_doubt(cells)
+        return np.stack([score + self._known(cells), doubt])
+
+
+def save(prior: Prior, path: Path) -> None:
+    """Writes it, whole or not at all. Raises `DataError`."""
+    tensors: dict[str, NDArray[np.floating]] = {
+        "trend": prior.trend.astype(np.float16),
+        "relevance": prior.relevance.astype(np.float32),
+    }
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, {"about": json.dumps({"version": VERSION, **prior.about})})
+        except SafetensorError as error:  # e.g. of a disk that is full
+            raise DataError(f"cannot write {path}: {error}") from None
+
+
+def load(path: Path) -> Prior:
+    """Raises `DataError` on a file that holds none."""
+    try:
+        with safe_open(path, "numpy") as file:
+            about = json.loads(file.metadata()["about"])
+            if about.pop("version") != VERSION:
+                raise DataError(f"{path} holds no prior that this archsweep reads")
+            prior = Prior(
+                file.get_tensor("trend").astype(np.float32), file.get_tensor("relevance").astype(np.float64), about
+            )
+        if prior.trend.shape != (CELLS,) or prior.relevance.shape != (FEATURES,):
+            raise ValueError(f"shapes {prior.trend.shape}, {prior.relevance.shape}")
+        if not (np.isfinite(prior.trend).all() and np.isfinite(prior.relevance).all()):
+            raise ValueError("values that are no numbers")
+        return prior
+    except (OSError, SafetensorError, AttributeError, TypeError, KeyError, ValueError) as error:
+        raise DataError(f"{path} holds no prior: {' '.join(str(error).split())[:100]}") from None
+
+
+@lru_cache(maxsize=1)
+def bundled() -> Prior:
+    """The one that comes with archsweep."""
+    return load(BUNDLED)
