@@ -227,11 +227,14 @@ def _values(
 
 
 def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
+    from nas.table import PREDICTED
+    from workers.surrogate_source import SOURCE
+
     def percent(value: float | None) -> str:
         return "unknown" if value is None else f"{value * 100:.3f} %"
 
-    predicted = " (predicted)" if summary.best_source == "predicted" else ""
-    said = f" ({summary.best_source})" if summary.best_source in ("predicted", "surrogate") else ""
+    predicted = " (predicted)" if summary.best_source == PREDICTED else ""
+    said = f" ({summary.best_source})" if summary.best_source in (PREDICTED, SOURCE) else ""
     return [
         ("trials", f"{summary.trials:,} ({summary.failed:,} failed)"),
         ("duplicates", f"{summary.duplicates:,} ({duplicate_rate:.1%})"),

@@ -138,12 +138,12 @@ def _print(folder: Path, as_json: bool) -> None:
         return
     click.echo(f"{folder}: {stands.done} of {stands.arms} arms done")
     shown = RichTable()
-    for column in ("searcher", "seeds", "regret (points)"):
+    for column in ("searcher", "seeds", f"{'regret' if results.known_regret else '1 - objective'} (points)"):
         shown.add_column(column, justify="left" if column == "searcher" else "right")
     for place in mean.argsort(kind="stable"):
         count = int((results.losses[:, place] == results.losses[:, place]).sum())
-        regret = f"{mean[place] * 100:.3f} ± {half[place] * 100:.3f}" if count > 1 else f"{mean[place] * 100:.3f}"
-        shown.add_row(labels[place], str(count), regret if count else "-")
+        loss = f"{mean[place] * 100:.3f} ± {half[place] * 100:.3f}" if count > 1 else f"{mean[place] * 100:.3f}"
+        shown.add_row(labels[place], str(count), loss if count else "-")
     Console().print(shown)
     click.echo(
         f"{stands.begun} begun, {stands.failed} failed"

@@ -14,6 +14,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from nas.cell import Cell
 from nas.files import replacing
+from nas.table import PREDICTED
 from orchestrator.front import Front
 from orchestrator.trajectory import Point
 from searchers.goals import Goal
@@ -74,7 +75,7 @@ def draw_regret(axes: Axes, points: Sequence[Point], finished: int) -> None:
         axes.step((*steps, max(finished, steps[-1])), (*regret, regret[-1]), where="post", color="#0072B2")
         axes.set_xscale("log")
     axes.set_xlabel("finished trials")
-    predicted = ", predicted" if any(point.source == "predicted" for point in points) else ""
+    predicted = ", predicted" if any(point.source == PREDICTED for point in points) else ""
     axes.set_ylabel(f"test regret of the incumbent (points{predicted})")
 
 
@@ -90,7 +91,7 @@ def save_pictures(folder: Path, points: Sequence[Point], finished: int) -> list[
             axes = figure.subplots()
             draw_cell(axes, points[-1].cell)
             best = points[-1]
-            said = " (predicted)" if best.source == "predicted" else ""
+            said = " (predicted)" if best.source == PREDICTED else ""
             axes.set_title(f"{best.cell.module_hash}, objective {best.objective:.4f}{said}", fontsize=9)
             written.append(save(figure, folder / "best_cell.svg"))
     return written

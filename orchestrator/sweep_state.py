@@ -57,11 +57,12 @@ class Manifest:
 @dataclass
 class Results:
     """What is known of the arms so far. losses: (seeds, groups), see `orchestrator.statistics`; regret where it is
-    known, else 1 - the best objective. failures: by folder.
+    known, else 1 - the best objective. known_regret: whether all are regrets. failures: by folder.
     """
 
     manifest: Manifest
     losses: Losses
+    known_regret: bool = True
     done: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
     _places: dict[str, tuple[int, int]] = field(init=False, repr=False)
@@ -99,6 +100,7 @@ class Results:
             return
         self.done.add(arm)
         if outcome.best_objective is not None:
+            self.known_regret &= outcome.regret is not None
             loss = 1 - outcome.best_objective if outcome.regret is None else outcome.regret
             self.losses[self._places[arm]] = loss
 

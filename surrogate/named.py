@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from nas.errors import ArchsweepError
-from nas.table import Benchmark
 from surrogate.base import Predictor
 from surrogate.controls import Blind, ParametersOnly
+
+if TYPE_CHECKING:
+    from nas.table import Benchmark  # which takes pyarrow
 
 
 def _trees() -> Predictor:

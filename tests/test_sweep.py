@@ -354,6 +354,18 @@ def test_the_example_runs_and_every_arm_is_one_child_in_mlflow(
     assert client.get_run(one.info.run_id).info.artifact_uri
 
 
+def test_status_names_what_it_shows_where_some_arm_has_no_regret(
+    archsweep: Run, small_table: Path, tmp_path: Path
+) -> None:
+    swept(small_table, tmp_path)
+    assert "regret (points)" in archsweep("sweep", "status", tmp_path).stdout
+    path = next(tmp_path.glob("arms/*/*/result.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"regret": None}))
+    shown = archsweep("sweep", "status", tmp_path).stdout
+    assert "1 - objective (points)" in shown
+    assert "regret" not in shown
+
+
 def test_status_and_report_of_no_sweep_are_one_line(archsweep: Run, tmp_path: Path) -> None:
     done = archsweep("sweep", "status", tmp_path)
     assert done.returncode == 2
