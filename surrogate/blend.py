@@ -14,10 +14,9 @@ import numpy as np
 from nas.catalogue import CELLS
 from nas.features import Cells
 from surrogate.boosted import Boosted
-from surrogate.calibrated import Calibrated
 from surrogate.gnn import Network
 from surrogate.process import Process
-from surrogate.ranker import Doubles
+from surrogate.ranker import Doubles, Ranker
 
 UNLABELLED, FEWER = 16_000, 4_000
 """Cells that teach the networks, and those that only the calibration needs."""
@@ -45,32 +44,22 @@ class Flow:
 
 @dataclass
 class Taught:
-    """A `Ranker`: `Flow`, and graph networks that it teaches, half and half."""
+    """A `Ranker`: another, and graph networks that it teaches, half and half."""
 
-    flow: Flow = field(default_factory=Flow)
+    teacher: Ranker = field(default_factory=Flow)
     network: Network = field(default_factory=Network)
     unlabelled: int = UNLABELLED
 
     def apart(self) -> Taught:
-        return Taught(self.flow.apart(), self.network.apart(), FEWER)
+        return Taught(self.teacher.apart(), self.network.apart(), FEWER)
 
     def learn(self, cells: Cells, scores: Doubles, seed: int) -> None:
-        self.flow.learn(cells, scores, seed)
+        self.teacher.learn(cells, scores, seed)
         unlabelled = _unlabelled()[: self.unlabelled]
-        self.network.learn(cells, scores, seed, (unlabelled, self.flow.score(unlabelled)))
+        self.network.learn(cells, scores, seed, (unlabelled, self.teacher.score(unlabelled)))
 
     def score(self, cells: Cells) -> Doubles:
-        return (self.flow.score(cells) + self.network.score(cells)) / 2
-
-
-def flow() -> Calibrated:
-    """A second from few labels."""
-    return Calibrated(Flow)
-
-
-def blend() -> Calibrated:
-    """What ranks best."""
-    return Calibrated(Taught)
+        return (self.teacher.score(cells) + self.network.score(cells)) / 2
 
 
 @lru_cache(maxsize=1)

@@ -26,9 +26,10 @@ def _gp() -> Predictor:
 
 
 def _flow() -> Predictor:
-    from surrogate.blend import flow
+    from surrogate.blend import Flow
+    from surrogate.calibrated import Calibrated
 
-    return flow()
+    return Calibrated(Flow)
 
 
 def _gnn() -> Predictor:
@@ -39,16 +40,17 @@ def _gnn() -> Predictor:
 
 
 def _blend() -> Predictor:
-    from surrogate.blend import blend
+    from surrogate.blend import Taught
+    from surrogate.calibrated import Calibrated
 
-    return blend()
+    return Calibrated(Taught)
 
 
 def _gp_prior() -> Predictor:
     from surrogate.gaussian_process import GaussianProcess
-    from surrogate.prior.known import InformedProcess, bundled
+    from surrogate.prior.known import Informed, bundled
 
-    return GaussianProcess(lambda: InformedProcess(bundled().process(), bundled()))
+    return GaussianProcess(lambda: Informed(bundled().process(), bundled()))
 
 
 def _flow_prior() -> Predictor:
@@ -64,7 +66,7 @@ def _blend_prior() -> Predictor:
     from surrogate.calibrated import Calibrated
     from surrogate.prior.known import Informed, bundled
 
-    return Calibrated(lambda: Informed(Taught(Flow(bundled().process())), bundled()))
+    return Calibrated(lambda: Taught(Informed(Flow(bundled().process()), bundled())))
 
 
 INFORMED: Mapping[str, Callable[[], Predictor]] = {

@@ -17,7 +17,7 @@ from orchestrator.compare import Comparison
 from orchestrator.config import parse
 from orchestrator.search import Search
 from surrogate.named import INFORMED, SURROGATES, make_surrogate
-from surrogate.prior.known import BUNDLED, TRUST, WEIGHT, Informed, InformedProcess, Prior, bundled, load, save
+from surrogate.prior.known import BUNDLED, TRUST, WEIGHT, Informed, Prior, bundled, load, save
 from surrogate.prior.train import learnt
 from surrogate.ranker import FEATURES, Doubles, normal_scores
 from surrogate.threads import one_thread
@@ -87,7 +87,7 @@ def test_what_the_trend_does_not_say_is_learnt_and_the_doubt_is_the_process_s() 
     scores = 5 * normal_scores(rng.random(60))
     prior = bundled()
     with one_thread():
-        informed, plain = InformedProcess(prior.process(), prior), prior.process()
+        informed, plain = Informed(prior.process(), prior), prior.process()
         informed.learn(cells, scores, 0)
         trend = WEIGHT * scores.std() * prior.trend.astype(float)
         plain.learn(cells, scores - trend[cells], 0)

@@ -157,8 +157,8 @@ def test_a_blend_scores_on_the_scale_that_it_learnt(cells: NDArray[np.int64], ac
     scores = normal_scores(accuracies)
     blend.learn(cells[:LABELS], scores[:LABELS], 0)
     apart = blend.apart()
-    assert apart.flow.process.noise is blend.flow.process.noise
-    for ranker in (blend.flow.process, blend.flow.trees, blend.network):
+    assert apart.teacher.process.noise is blend.teacher.process.noise
+    for ranker in (blend.teacher.process, blend.teacher.trees, blend.network):
         assert 0.4 < ranker.score(cells[LABELS:]).std() < 1.6
     assert kendalltau(blend.score(cells[LABELS:]), scores[LABELS:])[0] > 0.5
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,6 @@ BUNDLED = Path(__file__).with_name("fashion5.safetensors")
 VERSION = "archsweep-prior-1"
 WEIGHT, TRUST = 0.4, 0.5
 """Of the trend: standard deviations of what is learnt, one of the trend. Of the relevance: its share."""
-Some = TypeVar("Some", bound=Ranker)
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,14 @@ class Prior:
 
 
 @dataclass
-class Informed(Generic[Some]):
+class Informed:
     """A `Ranker` around one that learns what the trend does not say."""
 
-    inner: Some
+    inner: Ranker
     prior: Prior
     _weight: float = 0.0
 
-    def apart(self) -> Informed[Some]:
+    def apart(self) -> Informed:
         return Informed(self.inner.apart(), self.prior)
 
     def learn(self, cells: Cells, scores: Doubles, seed: int) -> None:
@@ -64,17 +63,14 @@ class Informed(Generic[Some]):
     def score(self, cells: Cells) -> Doubles:
         return self.inner.score(cells) + self._known(cells)
 
-    def _known(self, cells: Cells) -> Doubles:
-        return self._weight * self.prior.trend[cells].astype(np.float64)
-
-
-class InformedProcess(Informed[Process]):
-    """The same around a process, with its doubt."""
-
     def score_and_doubt(self, cells: Cells) -> Doubles:
-        """See `Process.score_and_doubt`."""
+        """Where what is inside is a process: see `Process.score_and_doubt`."""
+        assert isinstance(self.inner, Process)
         score, doubt = self.inner.score_and_doubt(cells)
         return np.stack([score + self._known(cells), doubt])
+
+    def _known(self, cells: Cells) -> Doubles:
+        return self._weight * self.prior.trend[cells].astype(np.float64)
 
 
 def save(prior: Prior, path: Path) -> None:
