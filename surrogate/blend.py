@@ -20,6 +20,8 @@ from surrogate.ranker import Doubles, Ranker
 
 UNLABELLED, FEWER = 16_000, 4_000
 """Cells that teach the networks, and those that only the calibration needs."""
+NETWORKS = 2
+"""A third gains nothing beside the others; one costs a little."""
 PROCESS = 0.6
 """What the Gaussian process counts beside the trees."""
 
@@ -47,7 +49,7 @@ class Taught:
     """A `Ranker`: another, and graph networks that it teaches, half and half."""
 
     teacher: Ranker = field(default_factory=Flow)
-    network: Network = field(default_factory=Network)
+    network: Network = field(default_factory=lambda: Network(NETWORKS))
     unlabelled: int = UNLABELLED
 
     def apart(self) -> Taught:

@@ -29,8 +29,9 @@ from surrogate.threads import one_thread
 
 LABELS, TESTED = 120, 2_000
 NOISE = 0.004
+SLOW = {"blend", "flow+prior", "blend+prior"}
 every_surrogate = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("blend") else ()) for name in SURROGATES]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in SURROGATES]
 )
 
 

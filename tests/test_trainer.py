@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nas.errors import ArchsweepError, EvaluationError
 from nas.network import NASBENCH101, Skeleton, cost
 from nas.table import METRICS
 from nas.trial import Proposal, Result
+from surrogate.threads import one_thread
 from tests.cells import cells
 from workers.base import evaluate
 from workers.datasets import Data, load
@@ -46,6 +48,13 @@ CELL = Cell.from_json(
 SETTING = preset("cpu").trained_for(3)
 SECONDS = [position for position, name in enumerate(METRICS) if name.endswith("time")]
 ACCURACIES = [position for position, name in enumerate(METRICS) if name.endswith("accuracy")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone() -> Iterator[None]:
+    """As in `train`: more threads wait for each other on a busy machine."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
