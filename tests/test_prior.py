@@ -70,6 +70,11 @@ def test_a_table_teaches_which_cells_are_good_and_which_features_tell(tmp_path: 
     assert loaded.about == prior.about
 
 
+def test_a_table_that_does_not_say_how_it_was_trained_teaches_nothing(small_table: Path) -> None:
+    with pytest.raises(DataError, match="does not say how it was trained"):
+        learnt(Table(small_table))
+
+
 @pytest.mark.parametrize("damage", [b"", b"\x80\x04K\x01.", None])
 def test_a_file_that_is_none_is_refused(damage: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "prior.safetensors"

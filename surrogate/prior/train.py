@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.catalogue import CELLS
+from nas.errors import ArchsweepError, DataError
 from nas.packaged import packaged_table
 from nas.table import Table
 from surrogate.prior.known import BUNDLED, Prior, save
@@ -25,11 +26,16 @@ def main() -> None:
     parser.add_argument("table", type=Path, nargs="?", help="a measured table; the one that comes with archsweep")
     parser.add_argument("--out", type=Path, default=BUNDLED)
     options = parser.parse_args()
-    save(learnt(Table(options.table or packaged_table())), options.out)
+    try:
+        save(learnt(Table(options.table or packaged_table())), options.out)
+    except ArchsweepError as error:
+        parser.error(str(error))
 
 
 def learnt(table: Table) -> Prior:
-    """What a table of a few cells says of all."""
+    """What a table of a few cells says of all. Raises `DataError` on one that `archsweep table build` has not made."""
+    if "plan" not in table.made:
+        raise DataError(f"{table.path} does not say how it was trained; take one that `archsweep table build` made")
     accuracies = [table.metric(f"final_{column}_accuracy")[:, -1] for column in ("validation", "test")]
     means = np.concatenate(accuracies, 1).mean(1)
     known = np.isfinite(means)
