@@ -7,10 +7,9 @@ import math
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from nas.errors import DataError
-from nas.files import replacing
+from surrogate.arrays import save_arrays
 from surrogate.gnn import GraphNetwork, Network
 
 VERSION = "archsweep-gnn-2"
@@ -18,17 +17,13 @@ VERSION = "archsweep-gnn-2"
 
 def save(network: Network, path: Path, trained_on: str) -> None:
     """Writes a fitted network, whole or not at all. trained_on: its labels' fingerprint, say. Raises `DataError`."""
-    tensors = {
-        f"{number}.{name}": value.contiguous()
+    arrays = {
+        f"{number}.{name}": value.contiguous().cpu().numpy()
         for number, (member, _) in enumerate(network.fitted)
         for name, value in member.state_dict().items()
     }
-    about = {"version": VERSION, "trained_on": trained_on, "scales": [scale for _, scale in network.fitted]}
-    with replacing(path) as temporary:
-        try:
-            save_file(tensors, temporary, {"about": json.dumps(about)})
-        except SafetensorError as error:  # e.g. of a disk that is full
-            raise DataError(f"cannot write {path}: {error}") from None
+    scales = [scale for _, scale in network.fitted]
+    save_arrays(arrays, {"version": VERSION, "trained_on": trained_on, "scales": scales}, path)
 
 
 def load(path: Path) -> tuple[Network, str]:

@@ -30,6 +30,7 @@ ADAPTERS = {
     "click": {"orchestrator/cli.py", *COMMANDS},
     "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
     "safetensors": {
+        "surrogate/arrays.py",
         "surrogate/pretrained/predicted.py",
         "surrogate/prior/known.py",
         "surrogate/saved.py",

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from nas.catalogue import CELLS
 from nas.errors import DataError
@@ -29,6 +28,7 @@ from nas.files import replacing
 from nas.network import catalogue_costs
 from nas.records import Progress, module_hashes
 from nas.table import BLANK, PREDICTED, Table, TableData, write
+from surrogate.arrays import save_arrays
 
 Doubles = NDArray[np.float64]
 
@@ -76,19 +76,14 @@ class Predictions:
 def save(predictions: Predictions, path: Path) -> None:
     """Writes them, whole or not at all; values are rounded to a 65,535th of the largest. Raises `DataError`."""
     scales = {"accuracy": predictions.accuracy.max() / LARGEST, "seconds": predictions.seconds.max() / LARGEST}
-    tensors = {
+    arrays = {
         **{name: np.round(getattr(predictions, name) / scale).astype(np.uint16) for name, scale in scales.items()},
         "edges": predictions.noise.edges,
         "levels": predictions.noise.levels,
         "noise": predictions.noise.quantiles,
         "best": predictions.noise.best,
     }
-    about = {"version": VERSION, "units": scales, "about": dict(predictions.about)}
-    with replacing(path) as temporary:
-        try:
-            save_file(tensors, temporary, {"about": json.dumps(about)})
-        except SafetensorError as error:  # e.g. of a disk that is full
-            raise DataError(f"cannot write {path}: {error}") from None
+    save_arrays(arrays, {"version": VERSION, "units": scales, "about": dict(predictions.about)}, path)
 
 
 def load(path: Path) -> Predictions:

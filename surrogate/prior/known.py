@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from nas.catalogue import CELLS
 from nas.errors import DataError
 from nas.features import Cells
-from nas.files import replacing
+from surrogate.arrays import save_arrays
 from surrogate.process import Process
 from surrogate.ranker import FEATURES, Doubles, Floats, Ranker
 
@@ -75,15 +73,11 @@ class Informed:
 
 def save(prior: Prior, path: Path) -> None:
     """Writes it, whole or not at all. Raises `DataError`."""
-    tensors: dict[str, NDArray[np.floating]] = {
-        "trend": prior.trend.astype(np.float16),
-        "relevance": prior.relevance.astype(np.float32),
-    }
-    with replacing(path) as temporary:
-        try:
-            save_file(tensors, temporary, {"about": json.dumps({"version": VERSION, **prior.about})})
-        except SafetensorError as error:  # e.g. of a disk that is full
-            raise DataError(f"cannot write {path}: {error}") from None
+    save_arrays(
+        {"trend": prior.trend.astype(np.float16), "relevance": prior.relevance.astype(np.float32)},
+        {"version": VERSION, **prior.about},
+        path,
+    )
 
 
 def load(path: Path) -> Prior:
