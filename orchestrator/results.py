@@ -60,8 +60,9 @@ class Measured:
 
     @property
     def binds(self) -> str | None:
-        """The part that took most; None if it was over before anyone looked."""
-        return max(self.spans, key=self.spans.__getitem__) if any(self.spans.values()) else None
+        """The part that took most; None if no trial ran, or all was over before anyone looked."""
+        looked = self.trials_per_second and any(self.spans.values())
+        return max(self.spans, key=self.spans.__getitem__) if looked else None
 
     def tags(self) -> dict[str, str]:
         """For tracking."""
