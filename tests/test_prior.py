@@ -55,14 +55,14 @@ def test_the_prior_in_the_box_says_what_it_was_learnt_from() -> None:
 def test_a_table_teaches_which_cells_are_good_and_which_features_tell(tmp_path: Path) -> None:
     cells = np.random.default_rng(1).choice(CELLS, 250, replace=False).astype(np.int32)
     others = np.random.default_rng(2).choice(CELLS, 2_000, replace=False)
-    convolutions = graph_features(np.arange(CELLS)[cells])[:, 2].astype(float)
+    convolutions = graph_features(cells)[:, 2].astype(float)
     accuracies = 0.8 + 0.02 * convolutions
     accuracies[0] = np.nan  # a cell whose trainings diverged
     prior = learnt(table_of(tmp_path / "some.arrow", cells, accuracies, {"seed": 4}))
     assert prior.about["cells"] == 249
     assert prior.about["plan"] == {"seed": 4}
     assert kendalltau(prior.trend[others], graph_features(others)[:, 2])[0] > 0.6
-    assert np.argmax(prior.relevance) == np.argmax(np.abs(prior.relevance))
+    assert prior.relevance[2] > prior.relevance.std()
     save(prior, tmp_path / "prior.safetensors")
     loaded = load(tmp_path / "prior.safetensors")
     np.testing.assert_allclose(loaded.trend, prior.trend, rtol=1e-3, atol=1e-6)
