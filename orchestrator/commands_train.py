@@ -71,11 +71,13 @@ def train(
     setting = preset_setting(preset, dataset).trained_for(epochs)
     cell = Cell.from_json(cell_json) if cell_json is not None else cell_of_hash(module_hash or "")
     from workers.train_evaluator import TrainEvaluator
-    from workers.train_source import TrainSpec
+    from workers.train_source import TrainSpec, trainings
 
+    spec, proposal = TrainSpec((setting,), "validation", folder, checkpoints, device), Proposal(cell)
     with Curves(Console(stderr=True)) as curves:
-        evaluator = TrainEvaluator(TrainSpec((setting,), "validation", folder, checkpoints, device), curves)
-        result = evaluate(evaluator, Proposal(cell), seed)
+        result = evaluate(TrainEvaluator(spec, curves), proposal, seed)
+    for live in trainings(spec, proposal, seed):
+        live.end()
     if isinstance(result, str):
         raise ArchsweepError(f"the training failed: {result}; try another seed or preset")
     values = {

@@ -17,7 +17,7 @@ from typing import Any
 from nas.errors import ArchsweepError, DataError
 from nas.files import replacing
 from nas.space import CellSpace
-from nas.trial import LEDGER, Status
+from nas.trial import LEDGER, Status, Trial
 from orchestrator.config import Config, flat
 from orchestrator.curves import Curves
 from orchestrator.draw import save_front, save_pictures
@@ -162,14 +162,22 @@ class Search:
             closing(self._pool(ledger, generation_ends)) as pool,
             watched(parts_of(self.searcher, pool, self._evaluator, journal, observers)) as spans,
         ):
-            began = time.monotonic()
+            began, streams = time.monotonic(), Streams(self.config.seed)
             self.ignored = run(
-                self.searcher, pool, journal, self.budget, self.state, Streams(self.config.seed), observers
+                self.searcher, pool, journal, self.budget, self.state, streams, [*observers, self._end_trainings]
             )
             seconds = time.monotonic() - began
         new = self.state.finished - replayed
         before = None if new else measured_before(self.run_dir / RESULT)
         return before or Measured(seconds, new / seconds, spans)
+
+    def _end_trainings(self, trial: Trial, _: State) -> None:
+        """An observer of new trials: what is on record needs no checkpoint, but for a rung that another may follow."""
+        if self.source.trainings is None:
+            return
+        for live in self.source.trainings(trial.proposal, trial.seed):
+            below = live.rung is not None and live.rung < self.source.budgets[-1]
+            live.end(may_go_on=below and trial.result is not None)
 
     def _begun(self) -> Reading:
         """The folder's journal, begun if there is none; refuses that of another search."""

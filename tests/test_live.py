@@ -23,7 +23,7 @@ from nas.errors import ArchsweepError
 from nas.trial import Proposal, Status, Trial
 from orchestrator.config import parse
 from orchestrator.curves import Curves
-from orchestrator.journal import Reading
+from orchestrator.journal import Journal, Reading
 from orchestrator.search import Search
 from orchestrator.state import State
 from workers.live import CurveReader, LiveTraining
@@ -53,6 +53,31 @@ def test_a_search_trains_each_cell_and_a_resumed_one_comes_to_the_same_accuracie
     prepared(tmp_path / "run", **values).run()
     again = told(tmp_path / "run")
     assert [t.result.objective for t in again if t.result] == [t.result.objective for t in first if t.result]
+
+
+@pytest.mark.parametrize("searcher", ["random", "halving"])
+def test_a_kill_before_a_result_is_on_record_costs_no_training(
+    searcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir, append = tmp_path / "run", Journal.append
+    values = {"trials": 2, "pool": {"kind": "inline"}, "searcher": {"name": searcher}}
+
+    def killed(self: Journal, trial: Trial) -> None:
+        if (trial.number, trial.status) == (1, Status.TOLD):
+            raise KeyboardInterrupt
+        append(self, trial)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", killed)
+        job = prepared(run_dir, **values)
+        with pytest.raises(KeyboardInterrupt):
+            job.run()
+    (kept,) = (run_dir / "live").glob("*.safetensors")
+    curve = kept.with_suffix(".jsonl")
+    before = curve.stat()
+    assert prepared(run_dir, **values).run().trials == 2
+    assert (curve.stat().st_ino, curve.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert not list((run_dir / "live").glob("*.safetensors"))
 
 
 def kill_a_trainer(live: Path, epochs: int, killed: list[str]) -> None:
@@ -123,7 +148,6 @@ def test_a_training_is_stopped_from_outside_and_what_it_has_counts(tmp_path: Pat
     result = make_trainer(spec)(proposal, 5)
     assert result.source == "train stopped after epoch 1"
     assert result.objective > 0
-    assert [path.suffix for path in tmp_path.iterdir()] == [".jsonl"]
 
 
 def test_a_rung_is_stopped_alone(tmp_path: Path) -> None:
@@ -133,6 +157,8 @@ def test_a_rung_is_stopped_alone(tmp_path: Path) -> None:
         live.stop()
     assert make_trainer(spec)(first, 5).source == "train stopped after epoch 1"
     assert make_trainer(spec)(second, 6).source == "train"
+    for live in (*trainings(spec, first, 5), *trainings(spec, second, 6)):
+        live.end()
     assert [path.suffix for path in tmp_path.iterdir()] == [".jsonl"]
 
 

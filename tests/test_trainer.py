@@ -27,7 +27,7 @@ from workers.network import Network
 from workers.optimizers import TensorFlowRMSprop
 from workers.recipe import Recipe, preset
 from workers.train_evaluator import TrainEvaluator
-from workers.train_source import TrainSpec
+from workers.train_source import TrainSpec, trainings
 from workers.trainer import Epoch, Training, check_device, cropped, train
 
 INCEPTION = Cell.of(
@@ -213,7 +213,7 @@ def test_a_device_that_is_not_there_is_one_line(device: str) -> None:
         check_device(device)
 
 
-def test_the_evaluator_goes_on_from_its_checkpoint_and_removes_it(tmp_path: Path) -> None:
+def test_the_evaluator_goes_on_from_its_checkpoint_which_stays_until_the_result_is_on_record(tmp_path: Path) -> None:
     def kill(report: Epoch) -> None:
         raise KilledError
 
@@ -224,6 +224,10 @@ def test_the_evaluator_goes_on_from_its_checkpoint_and_removes_it(tmp_path: Path
     assert len(list((tmp_path / "checkpoints").glob("*.safetensors"))) == 1
     seen: list[int] = []
     result = TrainEvaluator(spec, lambda report: seen.append(report.number))(proposal, 9)
+    assert seen == [2]
+    assert TrainEvaluator(spec, seen.append)(proposal, 9) == result, "lost on its way, it costs no training"
+    (live,) = trainings(spec, proposal, 9)
+    live.end()
     assert seen == [2]
     assert not list((tmp_path / "checkpoints").glob("*.safetensors"))
     (curve,) = (tmp_path / "checkpoints").glob("*.jsonl")
@@ -254,7 +258,6 @@ def test_rungs_are_parts_of_one_training_and_cost_what_they_add(tmp_path: Path) 
         rung(4, kill_after=3)
     last = rung(4)
     assert seen[2:] == [(1, 1), (3, 4), (4, 4)]
-    assert not list(tmp_path.glob("*.safetensors"))
     at_once = TrainEvaluator(TrainSpec((setting,), seed=3))(Proposal(CELL, 4), 77)
     assert replace(at_once, training_seconds=last.training_seconds) == last
     other = TrainEvaluator(TrainSpec((setting,), seed=4))(Proposal(CELL, 4), 77)

@@ -1,8 +1,8 @@
 """Trainings under way, as files in a folder that all who train and who watch share.
 
-``NAME.safetensors`` is the checkpoint of a training, there until it has ended; of one that goes on rung by rung, until
-its last rung has. ``NAME.jsonl`` is its curve, kept: a line an epoch, which also says which process trained it.
-``NAME-RUNG.stop``, made by anyone, ends the training after its current epoch, with what it has by then.
+``NAME.safetensors`` is the checkpoint of a training, there until its result is on record; of one that goes on rung by
+rung, until that of its last rung is. ``NAME.jsonl`` is its curve, kept: a line an epoch, which also says which process
+trained it. ``NAME-RUNG.stop``, made by anyone, ends the training after its current epoch, with what it has by then.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ class LiveTraining:
         self._stop.touch()
 
     def end(self, may_go_on: bool = False) -> None:
-        """Removes what only an unfinished training needs; its checkpoint stays if it may go on to another rung."""
+        """Removes what only an unfinished training needs; its checkpoint stays if it may go on to another rung.
+
+        To be called once the result is where it cannot be lost: before, a kill would cost the whole training.
+        """
         if not may_go_on:
             self.checkpoint.unlink(missing_ok=True)
         self._stop.unlink(missing_ok=True)

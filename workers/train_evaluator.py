@@ -31,6 +31,7 @@ class TrainEvaluator:
         """The training with the best validation accuracy of all settings, at the cost of all.
 
         Each is for the setting's epochs, or until the proposal's; what rungs before cost is not counted again.
+        Checkpoints stay: who asked ends the `LiveTraining`s once the result is on record.
         Raises `EvaluationError` if all diverge.
         """
         seed, lives = self.spec.training(proposal, seed)
@@ -40,9 +41,6 @@ class TrainEvaluator:
                 results.append(self._trained(proposal, seed, number, lives[number] if lives else None))
             except EvaluationError as error:
                 reasons.append(str(error))
-        below = proposal.epochs is not None and proposal.epochs < self.spec.settings[0].recipe.epochs
-        for live in lives:  # not before, so that what was trained before a kill is not trained again
-            live.end(may_go_on=below and bool(results))
         if not results:
             raise EvaluationError(reasons[0])
         best = max(results, key=lambda result: result.validation_accuracy or 0.0)
