@@ -37,6 +37,7 @@ from orchestrator.warm_start import earlier
 from searchers.base import Searcher
 from searchers.goals import pursued
 from searchers.registry import make_filtered, make_searcher
+from surrogate.named import learnt_from
 from workers.base import Pool
 from workers.cluster import Cluster
 from workers.generation import GenerationPool
@@ -73,7 +74,8 @@ class Search:
 
             check_address(config.pool.address)
         self._evaluator = None if config.pool.kind == "ray" else source.here()
-        self.identity = config.identity(source.identity)
+        surrogate = None if config.filter is None else config.filter.parameters.get("surrogate")
+        self.identity = config.identity({**source.identity, **learnt_from(surrogate)})
         self.space = CellSpace(source.cells)
         self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters, source.budgets)
         check_budgets(self.searcher, source)

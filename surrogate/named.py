@@ -96,6 +96,15 @@ def make_surrogate(name: str) -> Predictor:
     return made()
 
 
+def learnt_from(name: object) -> dict[str, str]:
+    """What a search whose results depend on this surrogate depends on besides its name, for the search's identity."""
+    if name not in INFORMED:
+        return {}
+    from surrogate.prior.known import fingerprint
+
+    return {"prior": fingerprint()}
+
+
 def has_learnt(name: object, table: Benchmark) -> bool:
     """Whether the surrogate of this name knows the very trainings that a table holds."""
     if name not in INFORMED:

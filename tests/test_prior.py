@@ -149,3 +149,20 @@ def test_a_comparison_of_all_leaves_them_out_where_they_would_cheat(cheat: Path,
 
     assert compared(cheat) == SURROGATES.keys() - INFORMED.keys()
     assert compared(curves_table) == SURROGATES.keys()
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        {"filter": {"policy": "top", "surrogate": "gp+prior"}},
+        {"evaluator": {"kind": "surrogate", "surrogate": "gp+prior", "labels": 20}},
+    ],
+)
+def test_a_search_does_not_go_on_with_another_prior(
+    learner: dict[str, object], small_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = parse({"table": str(small_table), "trials": 3, "tracking": {"enabled": False}} | learner, "test")
+    assert Search(config, tmp_path / "run").run().trials == 3
+    monkeypatch.setattr("surrogate.prior.known.fingerprint", lambda: "a later one's")
+    with pytest.raises(ArchsweepError, match=r"it has prior = '[0-9a-f]{32}', not \"a later one's\"; choose another"):
+        Search(config, tmp_path / "run").run()

@@ -14,7 +14,7 @@ from nas.errors import DataError, EvaluationError
 from nas.table import Table
 from nas.trial import Proposal, Result
 from surrogate.base import Predictor
-from surrogate.named import make_surrogate, refuse_learnt
+from surrogate.named import learnt_from, make_surrogate, refuse_learnt
 from workers.source import Source
 from workers.table import Objective, TableEvaluator, open_evaluator, table_source
 
@@ -82,7 +82,7 @@ def surrogate_source(spec: SurrogateSpec) -> Source:
         table,
         here=make,
         elsewhere=make,
-        identity={**table.identity, "evaluator.kind": SOURCE, **identity},
+        identity={**table.identity, "evaluator.kind": SOURCE, **identity, **learnt_from(spec.surrogate)},
         tags={**table.tags, "archsweep.surrogate": spec.surrogate},
         budgets=table.budgets[-1:],
     )

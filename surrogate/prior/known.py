@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,9 @@ def load(path: Path) -> Prior:
 def bundled() -> Prior:
     """The one that comes with archsweep."""
     return load(BUNDLED)
+
+
+@lru_cache(maxsize=1)
+def fingerprint() -> str:
+    """Of its file, 32 hexadecimal digits."""
+    return blake2b(BUNDLED.read_bytes(), digest_size=16).hexdigest()
