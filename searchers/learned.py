@@ -132,7 +132,18 @@ class Candidates:
         if self.count < 1 or self.parents < 1:
             raise ValueError(f"candidates and parents must be at least 1, got {self.count} and {self.parents}")
 
-    def unseen(self, pending: Collection[Proposal], rng: Generator) -> tuple[list[Cell], Prediction]:
+    def propose(
+        self, pending: Collection[Proposal], rng: Generator, drawn: Callable[[Prediction], NDArray[np.float64]]
+    ) -> Proposal:
+        """The candidate for which ``drawn`` of what is predicted is highest; without any, a random cell."""
+        cells, predicted = self._unseen(pending, rng)
+        if not cells:
+            cell = unseen_sample(self.space, self.learned.taken(pending), rng)
+            return Proposal(cell, provenance={"by": "random"})
+        chosen = int(np.argmax(drawn(predicted)))
+        return Proposal(cells[chosen], provenance={"by": "model", "predicted": round(float(predicted.mean[chosen]), 6)})
+
+    def _unseen(self, pending: Collection[Proposal], rng: Generator) -> tuple[list[Cell], Prediction]:
         """Candidates neither told nor pending, and what is predicted of them; none before there is a model."""
         model = self.learned.model()
         if model is None:

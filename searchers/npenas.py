@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-import numpy as np
 from numpy.random import Generator
 
 from nas.space import CellSpace
 from nas.trial import Proposal, Trial
-from searchers.learned import Candidates, Learned, unseen_sample
+from searchers.learned import Candidates, Learned
 from surrogate.ensemble import Ensemble, Model
 
 
@@ -35,12 +34,7 @@ class Npenas:
         self._candidates = Candidates(self.space, self._learned, self.candidates, self.parents)
 
     def ask(self, pending: Collection[Proposal], rng: Generator) -> Proposal:
-        cells, predicted = self._candidates.unseen(pending, rng)
-        if not cells:
-            cell = unseen_sample(self.space, self._learned.taken(pending), rng)
-            return Proposal(cell, provenance={"by": "random"})
-        chosen = int(np.argmax(predicted.score))
-        return Proposal(cells[chosen], provenance={"by": "model", "predicted": round(float(predicted.mean[chosen]), 6)})
+        return self._candidates.propose(pending, rng, lambda predicted: predicted.score)
 
     def tell(self, trial: Trial) -> None:
         self._learned.tell(trial)
