@@ -14,6 +14,6 @@ def packaged_table() -> Path:
     """Its file. Raises `DataError` where it was left out, e.g. of a source archive."""
     if not PACKAGED.is_file():
         raise DataError(
-            'no table given, and none came with this archsweep; name one with --table FILE or `table = "FILE"`'
+            'no table given, and none came with this archsweep; name one (a search: --table FILE or `table = "FILE"`)'
         )
     return PACKAGED

@@ -12,6 +12,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
+from orchestrator.arguments import table_argument
 from orchestrator.commands_filter import show
 from surrogate.named import DEFAULT_SURROGATE
 
@@ -34,7 +35,7 @@ SHOWN = {
 
 
 @click.command()
-@click.argument("table", type=click.Path(path_type=Path))
+@table_argument
 @click.option("--surrogate", "surrogates", multiple=True, metavar="NAME", help="Again for more.  [default: all]")
 @click.option("--labels", multiple=True, type=click.IntRange(2), help="Again for more.  [default: 100, 172, 424, 4236]")
 @click.option("--search", is_flag=True, help="Compare what searches find: on the table, on a surrogate, filtered.")
@@ -62,7 +63,8 @@ def compare(
 ) -> None:
     """Say how well surrogates rank the cells of TABLE that were fitted on a few of them.
 
-    Fitted on the first training of cells drawn uniformly, judged by the mean accuracy of all cells.
+    Fitted on the first training of cells drawn uniformly, judged by the mean accuracy of all cells. Of the table in the
+    box, if none is named.
 
     \b
     All surrogates, then one of them from 100 labels:

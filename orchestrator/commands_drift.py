@@ -11,10 +11,11 @@ from rich.progress import Progress
 from rich.table import Table as RichTable
 
 from nas.records import available_cores
+from orchestrator.arguments import table_argument
 
 
 @click.command()
-@click.argument("file", metavar="TABLE", type=click.Path(path_type=Path))
+@table_argument
 @click.option("--cells", default=8, show_default=True, help="Cells to train again.")
 @click.option("--epochs", type=int, help="Budget to train for.  [default: the table's largest]")
 @click.option("--preset", metavar="cpu|nasbench101", help="How to train.  [default: as the table records]")
@@ -27,7 +28,7 @@ from nas.records import available_cores
 @click.option("--workers", type=click.IntRange(1), help="Processes, one thread each.  [default: the cores]")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 def drift(
-    file: Path,
+    table: Path,
     cells: int,
     epochs: int | None,
     preset: str | None,
@@ -38,7 +39,7 @@ def drift(
     workers: int | None,
     as_json: bool,
 ) -> int:
-    """Train some cells of TABLE again and say whether this pipeline reproduces them.
+    """Train some cells of TABLE, the one in the box by default, again and say whether this pipeline reproduces them.
 
     The exit code is 0 if the new accuracies are within the spread of the table's own repeats, by a permutation test at
     the level given, and 1 if they are not. A table made by `archsweep table build` records how it was trained.
@@ -57,7 +58,7 @@ def drift(
     with Progress(console=stderr, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("cells", total=None)
         found = measure(
-            Table(file),
+            Table(table),
             setting,
             epochs,
             cells,

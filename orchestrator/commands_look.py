@@ -12,17 +12,18 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
+from orchestrator.arguments import table_argument
 
 if TYPE_CHECKING:
     from orchestrator.analyze import Analysis
 
 
 @click.command()
-@click.argument("table", type=click.Path(path_type=Path))
+@table_argument
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for analysis.html, with plots, and analysis.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def analyze(table: Path, out: Path | None, as_json: bool) -> None:
-    """Study the search space by a benchmark table, as the NAS-Bench-101 paper does.
+    """Study the search space by a benchmark table (the one in the box by default), as the NAS-Bench-101 paper does.
 
     The effect of replacing operations, depth and width, locality, rank correlation of budgets, noise of repeats. The
     paper's figures stand beside where the table is NAS-Bench-101.

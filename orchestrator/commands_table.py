@@ -13,12 +13,13 @@ from rich.progress import Progress
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError, DataError
+from orchestrator.arguments import table_argument
 from orchestrator.commands_train import build
 
 
 @click.group()
 def table() -> None:
-    """Import or build a benchmark table and look into it.
+    """Import or build a benchmark table and look into it, or into the one in the box if none is named.
 
     \b
     From the published file to one cell's trainings:
@@ -87,9 +88,9 @@ def _reporter(bar: Progress) -> Callable[[str, int, int], None]:
 
 
 @table.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@table_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info(file: Path, as_json: bool) -> None:
+def info(table: Path, as_json: bool) -> None:
     """Say what a table holds: budgets, repeats, how much of each metric.
 
     \b
@@ -101,7 +102,7 @@ def info(file: Path, as_json: bool) -> None:
 
     from nas.table import METRICS, PREDICTED, Table
 
-    opened = Table(file)
+    opened = Table(table)
     filled = {name: float((~np.isnan(opened.metric(name))).mean()) for name in METRICS}
     if as_json:
         about = {
@@ -115,7 +116,7 @@ def info(file: Path, as_json: bool) -> None:
         click.echo(json.dumps(about))
         return
     origin = "predicted by" if PREDICTED in opened.made else "from"
-    click.echo(f"{file}: {len(opened):,} cells {origin} {opened.source}")
+    click.echo(f"{table}: {len(opened):,} cells {origin} {opened.source}")
     shown = RichTable()
     for column in ("metric", "filled", *(f"mean at {budget} epochs" for budget in opened.budgets)):
         shown.add_column(column, justify="left" if column == "metric" else "right")
@@ -130,8 +131,8 @@ def info(file: Path, as_json: bool) -> None:
 
 
 @table.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def verify(file: Path) -> None:
+@table_argument
+def verify(table: Path) -> None:
     """Say whether a table's values are those that were written.
 
     To open a table is to read its head only, so that damage further in goes unnoticed; this reads all of it.
@@ -142,16 +143,16 @@ def verify(file: Path) -> None:
     """
     from nas.table import Table
 
-    opened = Table(file)
+    opened = Table(table)
     opened.verify()
-    click.echo(f"{file}: {len(opened):,} cells, whole; fingerprint {opened.fingerprint}")
+    click.echo(f"{table}: {len(opened):,} cells, whole; fingerprint {opened.fingerprint}")
 
 
 @table.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@table_argument
 @click.option("--hash", "module_hash", metavar="MD5", help="The cell's module_hash.")
 @click.option("--cell", "cell_json", metavar="JSON", help="The cell as JSON, in either form of `Cell.from_json`.")
-def query(file: Path, module_hash: str | None, cell_json: str | None) -> None:
+def query(table: Path, module_hash: str | None, cell_json: str | None) -> None:
     """Print everything that a table knows of one cell, as JSON.
 
     \b
@@ -165,18 +166,18 @@ def query(file: Path, module_hash: str | None, cell_json: str | None) -> None:
 
     if (module_hash is None) == (cell_json is None):
         raise ArchsweepError("name one cell, with --hash MD5 or with --cell JSON")
-    opened = Table(file)
+    opened = Table(table)
     row = opened.row(Cell.from_json(cell_json).key) if cell_json is not None else opened.row_of_hash(module_hash or "")
     if row < 0:
-        raise DataError(f"{file} does not hold cell {module_hash or cell_json}")
+        raise DataError(f"{table} does not hold cell {module_hash or cell_json}")
     click.echo(json.dumps(described_row(opened, row), indent=2))
 
 
 @table.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@table_argument
 @click.option("--against", type=click.Path(path_type=Path), help="A table of the same cells to compare with.")
 @click.option("--json", "as_json", is_flag=True, help="Print its numbers as one JSON object.")
-def datasheet(file: Path, against: Path | None, as_json: bool) -> None:
+def datasheet(table: Path, against: Path | None, as_json: bool) -> None:
     """Write how a table was made and how reliable it is, as Markdown.
 
     \b
@@ -187,8 +188,8 @@ def datasheet(file: Path, against: Path | None, as_json: bool) -> None:
     from orchestrator.datasheet import datasheet as described
     from orchestrator.datasheet import to_json
 
-    opened, other = Table(file), None if against is None else Table(against)
-    click.echo(json.dumps(to_json(opened, other)) if as_json else described(opened, file.stem, other), nl=as_json)
+    opened, other = Table(table), None if against is None else Table(against)
+    click.echo(json.dumps(to_json(opened, other)) if as_json else described(opened, table.stem, other), nl=as_json)
 
 
 def described_row(opened: Any, row: int) -> dict[str, Any]:

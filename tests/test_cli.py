@@ -112,7 +112,7 @@ WRONG = {
     "an unknown option": ("search --tabel x", "No such option"),
     "an option without its value": ("search --table", "requires an argument"),
     "an argument too many": ("searchers all", "unexpected extra argument (all)"),
-    "an argument too few": ("table info", "Missing argument 'FILE'"),
+    "an argument too few": ("table build", "Missing argument 'OUT'"),
 }  # fmt: skip
 
 

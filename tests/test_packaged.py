@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -14,6 +15,11 @@ from nas.catalogue import cells_up_to
 from nas.errors import ArchsweepError, DataError
 from nas.packaged import PACKAGED, packaged_table
 from nas.table import METRICS, Table, TableData, write
+from orchestrator.commands_compare import compare
+from orchestrator.commands_drift import drift
+from orchestrator.commands_look import analyze
+from orchestrator.commands_table import datasheet as datasheet_command
+from orchestrator.commands_table import info, query, verify
 from orchestrator.config import parse
 from orchestrator.datasheet import against, between_budgets, datasheet, reliability
 from orchestrator.search import Search
@@ -50,9 +56,18 @@ def test_a_search_without_a_table_takes_the_one_in_the_box(
     assert config.label == PACKAGED.stem
 
 
+@pytest.mark.parametrize("command", [info, query, verify, datasheet_command, analyze, compare, drift])
+def test_commands_that_read_a_table_take_the_one_in_the_box(
+    command: click.Command, small_table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.packaged.PACKAGED", small_table)
+    assert command.make_context("it", []).params["table"] == small_table
+    assert command.make_context("it", ["other.arrow"]).params["table"] == Path("other.arrow")
+
+
 def test_without_it_the_search_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.packaged.PACKAGED", tmp_path / "none.arrow")
-    with pytest.raises(ArchsweepError, match="none came with this archsweep; name one with"):
+    with pytest.raises(ArchsweepError, match="none came with this archsweep; name one "):
         Search(parse({}, "test"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -1,0 +1,12 @@
+"""What several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nas.packaged import packaged_table
+
+table_argument = click.argument("table", metavar="[TABLE]", type=click.Path(path_type=Path), default=packaged_table)
+"""The benchmark table that a command reads: the one in the box unless another is named."""
