@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -154,7 +154,7 @@ class OptunaSearch:
         for key, value in noted.get("study", {}).items():
             self._storage.attrs[key] = max(value, self._storage.attrs.get(key, value))
         trial = self._storage.push(parameters(vector, self._distributions), self._distributions, state)
-        trial.system_attrs.update(noted.get("trial", {}))
+        trial.system_attrs.update(_travelling(noted.get("trial", {})))
         return trial
 
     @property
@@ -181,7 +181,7 @@ class OptunaSearch:
         noted: dict[str, Any] = {"by": type(self._sampler).__name__}
         if self.encoding is not Encoding.A:  # whose vector can be read off the cell
             noted["vector"] = vector
-        on_trial = {key: value for key, value in trial.system_attrs.items() if not _is_ours(key)}
+        on_trial = _travelling(trial.system_attrs)
         on_study = {
             key: value
             for key, value in self._storage.attrs.items()
@@ -292,6 +292,8 @@ def _made(sampler: SamplerName | BaseSampler, options: dict[str, Any]) -> BaseSa
         raise ValueError(f"sampler {sampler} needs a package that is not installed: {error}") from None
 
 
-def _is_ours(key: str) -> bool:
-    """Whether an attribute of a trial need not travel: CMA-ES's pickles, and what the vector says already."""
-    return key.startswith((*PICKLED, "tpe:relative_params", "gp:relative_params"))
+def _travelling(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a trial's attributes a journal may hold: not what the vector says already, and never CMA-ES's pickles,
+    which its sampler would load, whoever wrote the journal."""
+    left_out = (*PICKLED, "tpe:relative_params", "gp:relative_params")
+    return {key: value for key, value in attrs.items() if not key.startswith(left_out)}

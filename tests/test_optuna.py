@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -148,3 +151,25 @@ def test_gp_says_what_it_lacks_or_works() -> None:
 def test_wrong_parameters_are_named(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ArchsweepError, match=message):
         make_searcher("optuna", CellSpace(), parameters)
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_pickle_that_somebody_wrote_into_a_journal_is_not_loaded(tmp_path: Path) -> None:
+    planted = {"cma:optimizer:0": pickle.dumps(Bomb(tmp_path / "exploded")).hex()}
+    searcher = OptunaSearch(CellSpace(), SamplerName.CMAES)
+    streams = Streams(0)
+    for number in range(4):
+        asked = searcher.ask((), streams(number))
+        proposal = Proposal(asked.cell, provenance={**asked.provenance, "trial": planted})
+        searcher.tell(outcome(number, proposal, 0.9 - number / 100))
+    searcher.ask((), streams(4))
+    assert not (tmp_path / "exploded").exists()
