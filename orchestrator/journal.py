@@ -132,7 +132,10 @@ class Reading:
         if type(self.search) is not dict:
             raise DataError(f"{path} does not say which search it is of; begin in another folder")
         records = header.get("earlier", [])
-        self.earlier = [_from_earlier(record, number - len(records)) for number, record in enumerate(records)]
+        try:
+            self.earlier = [_from_earlier(record, number - len(records)) for number, record in enumerate(records)]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{path}: line 1 does not say what the search was told before ({error!r})") from None
 
     def __iter__(self) -> Iterator[Trial]:
         asked = 0
@@ -169,7 +172,7 @@ def _from_earlier(record: Mapping[str, Any], number: int) -> Trial:
         number,
         Cell.from_json(record["cell"]),
         record.get("epochs"),
-        record["objective"],
+        float(record["objective"]),
         record.get("training_seconds"),
     )
 

@@ -52,7 +52,8 @@ def on_cores(tasks: Iterable[Task], count: int) -> Iterator[tuple[Task, Outcome]
 
 
 def _chained(first: list[Task], rest: Iterator[Task]) -> Iterator[Task]:
-    """What is taken out of the list, then the rest."""
+    """What is taken out of the list, then the rest, which stays open when this is closed."""
     while first:
         yield first.pop(0)
-    yield from rest
+    for task in rest:  # noqa: UP028  # which would close it
+        yield task

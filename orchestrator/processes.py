@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class ProcessDied(Exception, Generic[T]):  # noqa: N818  # it is no error of ours, an out-of-memory kill for example
-    """A process died; ``tasks`` were in flight, and whichever killed it is among them."""
+    """A process died; ``tasks`` were taken and have not ended, and whichever killed it is among them."""
 
     def __init__(self, tasks: list[T]) -> None:
         super().__init__(tasks)
@@ -40,18 +40,21 @@ def completed(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     waiting = iter(tasks)
     flying: dict[Future[R], T] = {}
+    taken: list[T] = []
     with _processes(count, start, arguments) as pool:
         try:
             while True:
-                for task in islice(waiting, 2 * count - len(flying)):
-                    flying[pool.submit(work, task)] = task
+                taken += islice(waiting, 2 * count - len(flying))
+                while taken:
+                    flying[pool.submit(work, taken[0])] = taken[0]
+                    del taken[0]
                 if not flying:
                     return
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     result = future.result()
                     yield flying.pop(future), result
         except BrokenProcessPool:
-            raise ProcessDied(list(flying.values())) from None
+            raise ProcessDied([*flying.values(), *taken]) from None
 
 
 @contextmanager

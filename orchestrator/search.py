@@ -79,11 +79,12 @@ class Search:
         self.space = CellSpace(source.cells)
         self.searcher = make_searcher(config.searcher.name, self.space, config.searcher.parameters, source.budgets)
         check_budgets(self.searcher, source)
+        budgets = getattr(self.searcher, "budgets", source.budgets[-1:])
         if config.filter is not None:
             self.searcher = make_filtered(self.space, self.searcher, filter_parameters(config))
         # Of a search that has begun, the journal knows.
         warm_start = None if (run_dir / JOURNAL).exists() else config.warm_start
-        self._earlier = earlier(warm_start, self.space, self.identity) if warm_start else []
+        self._earlier = earlier(warm_start, self.space, self.identity, budgets) if warm_start else []
         self.budget = Budget(config.trial_limit, config.budget_seconds)
         self.trajectory = Trajectory(source.best)
         self.usage = Usage(config.pool.classes)

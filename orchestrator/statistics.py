@@ -19,6 +19,8 @@ FEWEST = 3
 """Seeds below which nothing is claimed."""
 MANY = 50
 """Seeds from which the normal approximation of the signed-rank test is as good as the exact one."""
+MANY_TIED = 15
+"""The same of seeds whose differences tie, which the exact one's tables do not cover."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,14 @@ def looks(first: int, seeds: int) -> list[int]:
 
 
 def decided(losses: Losses, alpha: float, margin: float) -> bool:
-    """Whether every pair of groups is told apart, or cannot differ by more than ``margin``.
+    """Whether every pair of groups is told apart, or cannot differ by more than ``margin``; not without a pair.
 
     Each pair's t interval of the mean difference holds with probability 1 - ``alpha`` / pairs, so all hold together
     with 1 - ``alpha`` (Bonferroni): a pair is told apart if its interval leaves out 0, and the same for practical
     purposes if it lies within the margin on both sides.
     """
     pairs = list(_pairs(losses))
-    return all(_settled(difference, alpha / len(pairs), margin) for *_, difference in pairs)
+    return bool(pairs) and all(_settled(difference, alpha / len(pairs), margin) for *_, difference in pairs)
 
 
 def interval(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -100,12 +102,18 @@ def _settled(difference: NDArray[np.float64], alpha: float, margin: float) -> bo
 
 
 def _wilcoxon(difference: NDArray[np.float64]) -> float:
-    """Exact where there are few seeds, without ties; else by the normal approximation, which is what ties need."""
-    sizes = np.abs(difference[difference != 0])
-    if len(difference) < FEWEST or not len(sizes):
+    """Exact where there are few seeds, with ties by counting sign patterns; else by the normal approximation, but never
+    less than the best sign pattern of so many seeds gives. Differences of 0 are left out."""
+    told = difference[difference != 0]
+    if len(difference) < FEWEST or not len(told):
         return 1.0
-    exact = len(sizes) == len(difference) <= MANY and len(np.unique(sizes)) == len(sizes)
-    return float(stats.wilcoxon(difference, method="exact" if exact else "approx").pvalue)
+    if len(np.unique(np.abs(told))) == len(told) <= MANY:
+        return float(stats.wilcoxon(told, method="exact").pvalue)
+    if len(told) <= MANY_TIED:
+        ranks = np.sign(told) * stats.rankdata(np.abs(told))
+        every = 1 << MANY_TIED
+        return float(stats.permutation_test((ranks,), np.sum, permutation_type="samples", n_resamples=every).pvalue)
+    return max(float(stats.wilcoxon(told, method="approx").pvalue), least_p(len(told), 1))
 
 
 def least_p(seeds: int, pairs: int) -> float:

@@ -56,29 +56,25 @@ class Manifest:
 
 @dataclass
 class Results:
-    """What is known of the arms so far. losses: (seeds, groups), see `orchestrator.statistics`; regret where it is
-    known, else 1 - the best objective. known_regret: whether all are regrets. failures: by folder.
-    """
+    """What is known of the arms so far. known_regret: whether all that have a result know it. failures: by folder."""
 
     manifest: Manifest
-    losses: Losses
     known_regret: bool = True
     done: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
+    _regrets: Losses = field(init=False, repr=False)
+    _misses: Losses = field(init=False, repr=False)
     _places: dict[str, tuple[int, int]] = field(init=False, repr=False)
     _looked: dict[int, bool] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self._places = {arm: divmod(place, len(self.manifest.groups)) for place, arm in enumerate(self.arms())}
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> Results:
-        return cls(manifest, np.full((len(manifest.seeds), len(manifest.groups)), np.nan))
+        self._regrets, self._misses = np.full((2, len(self.manifest.seeds), len(self.manifest.groups)), np.nan)
 
     @classmethod
     def read(cls, folder: Path, manifest: Manifest) -> Results:
         """What a folder holds."""
-        results = cls.of(manifest)
+        results = cls(manifest)
         for arm in results.arms():
             path = folder / arm
             if is_done(path):
@@ -100,9 +96,16 @@ class Results:
             return
         self.done.add(arm)
         if outcome.best_objective is not None:
+            place = self._places[arm]
+            self._misses[place] = 1 - outcome.best_objective
             self.known_regret &= outcome.regret is not None
-            loss = 1 - outcome.best_objective if outcome.regret is None else outcome.regret
-            self.losses[self._places[arm]] = loss
+            if outcome.regret is not None:
+                self._regrets[place] = outcome.regret
+
+    @property
+    def losses(self) -> Losses:
+        """(seeds, groups), see `orchestrator.statistics`: regrets if all are known, else 1 - the best objectives."""
+        return self._regrets if self.known_regret else self._misses
 
     @property
     def enough(self) -> int | None:

@@ -5,6 +5,7 @@ What is written there Optuna's dashboard, plots and importances open; what is re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -85,7 +87,8 @@ def export(trials: Iterable[Trial], url: str, name: str, origin: Mapping[str, An
 def told(url: str) -> Iterator[tuple[Cell, int | None, float]]:
     """Cell, epochs and first value of every complete or pruned trial of a study whose parameters are an encoding's.
 
-    url: of a storage with one study, or URL#NAME. Raises `ArchsweepError`.
+    url: of a storage with one study, or URL#NAME. Values that are not finite are left out. Raises `ArchsweepError`,
+    also if the study's first value is to be minimised.
     """
     url, _, name = url.partition("#")
     file = url.removeprefix("sqlite:///")
@@ -97,12 +100,16 @@ def told(url: str) -> Iterator[tuple[Cell, int | None, float]]:
         if len(names) != 1:
             choices = f"; add #NAME, one of {', '.join(sorted(names))}" if names else ""
             raise ArchsweepError(f"the storage has {len(names)} studies{choices}")
-        trials = optuna.load_study(study_name=names[0], storage=storage).get_trials(deepcopy=False)
+        study = optuna.load_study(study_name=names[0], storage=storage)
+        if study.directions[0] is not StudyDirection.MAXIMIZE:
+            raise ArchsweepError(f"study {names[0]!r} minimises its value; an accuracy is to be maximised")
+        trials = study.get_trials(deepcopy=False)
     space = CellSpace()
     for trial in trials:
-        value = trial.value if trial.state is TrialState.COMPLETE else trial.intermediate_values.get(_step(trial))
+        complete = trial.state is TrialState.COMPLETE
+        value = trial.values[0] if complete else trial.intermediate_values.get(_step(trial))
         encoding = next((e for e in Encoding if set(distributions(e)) == set(trial.params)), None)
-        if value is None or encoding is None:
+        if value is None or not math.isfinite(value) or encoding is None:
             continue
         try:
             cell = space.decode([trial.params[part] for part in distributions(encoding)], encoding)

@@ -117,6 +117,37 @@ def test_a_warm_start_reads_any_study_of_cells(small_table: Path, tmp_path: Path
     assert {3, 90} <= {trial.proposal.cell.key for trial in Reading(tmp_path / "run" / JOURNAL).earlier}
 
 
+def test_a_warm_start_counts_what_was_trained_as_long_as_here(curves_table: Path, tmp_path: Path) -> None:
+    """Of a multi-fidelity search its last rung, and nothing of a search with fewer epochs; one that did says them."""
+    rungs = settings(curves_table, searcher={"name": "hyperband"}, trials=150)
+    Search(rungs, tmp_path / "rungs", pictures=False).run()
+    brief = {"objective": {"epochs": 4}}
+    Search(settings(curves_table, **brief), tmp_path / "brief", pictures=False).run()
+
+    def told_before(source: str, **values: object) -> list[int | None]:
+        config = settings(curves_table, warm_start=str(tmp_path / source), **values)
+        return [trial.proposal.epochs for trial in Search(config, tmp_path / "new")._earlier]
+
+    assert set(told_before("rungs")) == {108}
+    assert set(told_before("rungs", **brief)) == {4}
+    assert len(set(told_before("rungs", searcher={"name": "hyperband"}))) > 1
+    assert set(told_before("brief", **brief)) == {4}
+    with pytest.raises(ArchsweepError, match="brief has no finished trial, of 108 epochs, of a cell"):
+        told_before("brief")
+
+
+def test_a_study_that_minimises_is_no_warm_start_and_what_is_not_finite_no_result(tmp_path: Path) -> None:
+    of, space = distributions(Encoding.A), CellSpace()
+    for direction, name in (("minimize", "down"), ("maximize", "up")):
+        study = optuna.create_study(storage=f"sqlite:///{tmp_path}/{name}.db", directions=[direction, "minimize"])
+        for number, value in enumerate((0.9, float("-inf"))):
+            params = dict(zip(of, space.encode(Cell.numbered(number), Encoding.A).tolist(), strict=True))
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=of, values=[value, 1.0]))
+    assert [value for *_, value in told(f"sqlite:///{tmp_path}/up.db")] == [0.9]
+    with pytest.raises(ArchsweepError, match="minimises its value"):
+        list(told(f"sqlite:///{tmp_path}/down.db"))
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,6 +38,21 @@ def test_a_pair_is_compared_by_the_signed_rank_test_of_the_seeds_that_both_have(
     assert found.difference == pytest.approx(difference.mean())
 
 
+@pytest.mark.parametrize("seeds", [4, 5, 9, 18])
+def test_ties_make_nothing_surer_than_the_best_sign_pattern(seeds: int) -> None:
+    tied = np.column_stack([np.zeros(seeds), np.ones(seeds)])
+    p = compared(tied)[0].p
+    assert p == pytest.approx(least_p(seeds, 1)) if seeds < 10 else least_p(seeds, 1) <= p < 0.01
+    rng = np.random.default_rng(seeds)
+    some = np.round(rng.normal(0.4, 1, size=seeds), 0)
+    signs = some[some != 0]
+    if len(signs) <= 9:
+        ranks = stats.rankdata(np.abs(signs))
+        sums = np.array(list(product([-1, 1], repeat=len(signs)))) @ ranks
+        exact = (np.abs(sums) >= abs(np.sign(signs) @ ranks)).mean()
+        assert compared(np.column_stack([some, np.zeros(seeds)]))[0].p == pytest.approx(exact)
+
+
 def test_equal_or_missing_searchers_are_not_told_apart() -> None:
     losses = np.column_stack([np.arange(9.0), np.arange(9.0), np.full(9, np.nan)])
     assert [pair.p for pair in compared(losses)] == [1, 1, 1]
@@ -68,6 +85,7 @@ def test_a_sweep_is_decided_when_searchers_are_told_apart_or_found_the_same() ->
     assert decided(np.column_stack([noise[:, 0] / 10, noise[:, 1] / 10 + 1]), 0.05, 0.01)
     assert decided(noise / 1_000, 0.05, 0.01)
     assert not decided(noise, 0.05, 0.01)
+    assert not decided(noise[:, :1], 0.05, 0.01), "there is nothing to decide"
     assert not decided(noise[:2] / 1_000, 0.05, 0.01)
 
 

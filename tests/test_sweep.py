@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +22,8 @@ from nas.errors import ArchsweepError
 from orchestrator import launch_ray
 from orchestrator.arm import Outcome, Task, is_done, run_arm
 from orchestrator.audit import audit_run
-from orchestrator.config import parse
-from orchestrator.launch import inline, launcher
+from orchestrator.config import Config, parse
+from orchestrator.launch import _chained, inline, launcher
 from orchestrator.processes import ProcessDied, completed
 from orchestrator.record import Record
 from orchestrator.report import report
@@ -200,6 +201,29 @@ def test_a_process_that_dies_says_which_tasks_were_in_flight() -> None:
     assert died.value.tasks == [3]
 
 
+def dies_of_three(number: int) -> int:
+    if number == 3:
+        os._exit(3)
+    return number
+
+
+def test_a_task_that_was_taken_for_a_dead_process_is_not_lost() -> None:
+    found = completed(dies_of_three, iter([0, 3, 4]), 1)
+    assert next(found) == (0, 0)
+    time.sleep(2)  # the process is dead before the next task is taken
+    with pytest.raises(ProcessDied) as died:
+        next(found)
+    assert died.value.tasks == [3, 4]
+
+
+def test_tasks_outlive_the_processes_that_were_to_take_them() -> None:
+    waiting = iter(Task(Config(), Path(name)) for name in "abc")
+    chained = _chained([], waiting)
+    next(chained)
+    chained.close()
+    assert [task.folder.name for task in waiting] == ["b", "c"]
+
+
 @pytest.mark.parametrize("where", ["cores", pytest.param("ray", marks=pytest.mark.slow)])
 def test_arms_are_the_same_wherever_they_run(
     where: str, small_table: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -242,13 +266,24 @@ def test_what_is_enough_does_not_depend_on_later_seeds(small_table: Path, tmp_pa
     manifest = Manifest.of(plan(values(small_table, seeds=40, stop={}), "test", tmp_path))
     rng = np.random.default_rng(3)
     losses = rng.normal(size=(40, 2)) / 1_000 + [0, 0.01]
-    short, long = Results.of(manifest), Results.of(manifest)
+    short, long = Results(manifest), Results(manifest)
     for place, arm in enumerate(short.arms()):
         outcome = Outcome(30, 0.9, float(losses.flat[place]))
         long.add(arm, outcome)
         if place < 20:
             short.add(arm, outcome)
     assert short.enough == long.enough == 10
+
+
+def test_losses_are_of_one_kind_though_some_arms_know_no_regret(small_table: Path, tmp_path: Path) -> None:
+    results = Results(Manifest.of(plan(values(small_table, seeds=2), "test", tmp_path)))
+    first, second, third, fourth = results.arms()
+    results.add(first, Outcome(30, 0.9, 0.01))
+    results.add(third, Outcome(30, 0.8, 0.02))
+    assert results.losses[:, 0].tolist() == [0.01, 0.02]
+    results.add(second, Outcome(30, 0.7, None))
+    results.add(fourth, Outcome(30, 0.6, None))
+    np.testing.assert_allclose(results.losses, [[0.1, 0.3], [0.2, 0.4]])
 
 
 @pytest.mark.parametrize("searcher", ["random", "hyperband"])
