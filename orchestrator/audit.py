@@ -7,8 +7,9 @@ the number of parameters, what boosted trees know, or the truth (oracle).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from workers.table import true_accuracies
 
 CONTROLS = ("blind", "parameters", "trees", ORACLE)
 TOP_SHARE = 0.01
+Accuracies = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class Audit:
     distinct cells that were rejected and never told. good: of those looked at, the truly best hundredth of the table.
     false_rejects: share of the good that was rejected. passed_over: mean over the decisions of how much better than the
     chosen the best candidate truly was. regret: how much better than the best told the best rejected truly is, at least
-    0. bias, error, tau: of what was predicted of the rejected, at the time, with the truth: mean difference, mean
-    absolute difference, Kendall's tau. best: the highest true accuracy told.
+    0. best: the highest true accuracy told. All of these by test accuracy at the most epochs. bias, error, tau: of what
+    was predicted of the rejected, at the time, with what it was predicted of, the search's objective: mean difference,
+    mean absolute difference, Kendall's tau.
     """
 
     decisions: int
@@ -53,12 +56,17 @@ class Audit:
     best: float
 
 
-def audit(trials: Iterable[Trial], truth: NDArray[np.float64]) -> Audit:
-    """Of finished trials; truth: float64, by catalogue number, NaN where unknown."""
+def audit(trials: Iterable[Trial], truth: Accuracies, objective: Callable[[int | None], Accuracies]) -> Audit:
+    """Of finished trials; truth: float64, by catalogue number, NaN where unknown.
+
+    objective: the same of what a trial of so many epochs observes (None: of one that does not say), less its noise.
+    """
     finished = [trial for trial in trials if trial.status is not Status.PENDING]
-    told = {trial.proposal.cell.key for trial in finished}
-    predicted = [pair for trial in finished for pair in rejections(trial)]
-    lost = {key for key, _ in predicted} - told
+    told = {trial.proposal.cell.key for trial in finished if trial.result is not None}
+    predicted = np.array(
+        [(key, mean, objective(trial.proposal.epochs)[key]) for trial in finished for key, mean in rejections(trial)]
+    ).reshape(-1, 3)
+    lost = set(predicted[:, 0].astype(int).tolist()) - told
     threshold = float(np.nanquantile(truth, 1 - TOP_SHARE))
     good = {key for key in told | lost if truth[key] >= threshold}
     passed_over = [
@@ -67,8 +75,7 @@ def audit(trials: Iterable[Trial], truth: NDArray[np.float64]) -> Audit:
         for trial in finished
         if (others := list(rejections(trial)))
     ]
-    keys, means = np.array([key for key, _ in predicted], np.int64), np.array([mean for _, mean in predicted])
-    off = means - truth[keys]
+    means, came = predicted[~np.isnan(predicted[:, 2]), 1:].T
     best, best_lost = (max((float(truth[key]) for key in keys), default=math.nan) for keys in (told, lost))
     return Audit(
         decisions=len(passed_over),
@@ -78,9 +85,9 @@ def audit(trials: Iterable[Trial], truth: NDArray[np.float64]) -> Audit:
         false_rejects=len(good & lost) / len(good) if good else math.nan,
         passed_over=_mean(np.array(passed_over)),
         regret=max(0.0, best_lost - best) if lost else 0.0,
-        bias=_mean(off),
-        error=_mean(np.abs(off)),
-        tau=float(kendalltau(means, truth[keys]).statistic) if len(keys) > 1 else math.nan,
+        bias=_mean(means - came),
+        error=_mean(np.abs(means - came)),
+        tau=float(kendalltau(means, came).statistic) if len(means) > 1 else math.nan,
         best=best,
     )
 
@@ -93,13 +100,21 @@ def rejections(trial: Trial) -> Iterator[tuple[int, float]]:
 
 def audit_run(run_dir: Path) -> Audit:
     """Of the search in a folder, by its own benchmark. Raises `ArchsweepError`."""
-    known = benchmark(described(run_dir))
+    config = described(run_dir)
+    known = benchmark(config)
     assert known is not None, "it was checked"
-    return audit(Reading(run_dir / JOURNAL), true_accuracies(known))
+    column, most = config.objective.column, config.objective.epochs
+
+    @cache
+    def objective(epochs: int | None) -> Accuracies:
+        return true_accuracies(known, column, epochs or most)
+
+    return audit(Reading(run_dir / JOURNAL), true_accuracies(known), objective)
 
 
 def control_runs(run_dir: Path) -> Iterator[tuple[str, Path]]:
     """Runs each control arm of a filtered search, in a folder beside it, or finishes it there; its name and folder."""
+    run_dir = run_dir.absolute()  # whose parent is another folder even if it is "."
     config = described(run_dir)
     assert config.filter is not None, "it was checked"
     for name in CONTROLS:

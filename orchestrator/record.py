@@ -81,6 +81,12 @@ class Record:
         return np.where(np.isnan(reported), self.floats("test_accuracy"), reported)
 
     @cached_property
+    def epochs(self) -> Floats:
+        """What every trial was trained for; infinity where it does not say, which is as long as any."""
+        epochs = self.floats("epochs")
+        return np.where(np.isnan(epochs), np.inf, epochs)
+
+    @cached_property
     def best(self) -> float:
         """The highest mean test accuracy that could be had; NaN if nobody knows."""
         regret, accuracy = self.summary["regret"], self.summary["best_test_accuracy"]
@@ -89,8 +95,8 @@ class Record:
     @cached_property
     def incumbents(self) -> Incumbents:
         """How the search got better, as `orchestrator.trajectory.Trajectory` has it."""
-        objective, epochs = self.floats("objective"), self.floats("epochs")
-        reached = np.stack([np.where(np.isnan(epochs), np.inf, epochs), objective], 1)
+        objective = self.floats("objective")
+        reached = np.stack([self.epochs, objective], 1)
         rank = np.unique(reached, axis=0, return_inverse=True)[1].reshape(-1)
         rank = np.where(np.isnan(objective), -1, rank)
         row = np.flatnonzero(rank > np.concatenate([[-1], np.maximum.accumulate(rank)[:-1]]))

@@ -112,7 +112,9 @@ def report(folder: Path) -> tuple[Report, pa.Table]:
         raise ArchsweepError(f"no arm of {folder} is done; run the sweep first")
     known = all(record.summary["regret"] is not None for records in counted for record in records if record)
     losses = np.array([[_loss(record, known) for record in records] for records in counted]).T
-    groups = [_group(group, records, known) for group, records in zip(manifest.groups, counted, strict=True)]
+    finite = [record.epochs[np.isfinite(record.epochs)] for records in counted for record in records if record]
+    most = np.concatenate(finite).max(initial=0)
+    groups = [_group(group, records, known, most) for group, records in zip(manifest.groups, counted, strict=True)]
     order = sorted(range(len(groups)), key=lambda place: (np.isnan(groups[place].loss), groups[place].loss, place))
     found = Report(
         folder.absolute().name,
@@ -212,7 +214,7 @@ def _loss(record: Record | None, known_regret: bool) -> float:
     return float(record.summary["regret"] if known_regret else 1 - record.summary["best_objective"])
 
 
-def _group(group: Group, records: Sequence[Record | None], known_regret: bool) -> GroupReport:
+def _group(group: Group, records: Sequence[Record | None], known_regret: bool, epochs: float) -> GroupReport:
     there = [record for record in records if record is not None]
     losses = np.array([[_loss(record, known_regret)] for record in there]).reshape(-1, 1)
     mean, half = interval(losses)
@@ -233,8 +235,8 @@ def _group(group: Group, records: Sequence[Record | None], known_regret: bool) -
         {name: count / max(trials, 1) for name, count in sorted(sources.items())},
         _curve(there, known_regret, "queries"),
         _curve(there, known_regret, "clock"),
-        _front(there, "parameters"),
-        _front(there, "training_seconds"),
+        _front(there, "parameters", epochs),
+        _front(there, "training_seconds", epochs),
     )
 
 
@@ -269,13 +271,14 @@ def _loss_at(record: Record, known_regret: bool, steps: NDArray[Any], at: Floats
     return np.where(place < 0, np.nan, losses[place])
 
 
-def _front(records: Sequence[Record], cost: str) -> Front:
-    """Of all cells that the group's arms evaluated."""
+def _front(records: Sequence[Record], cost: str, epochs: float) -> Front:
+    """Of all cells that the group's arms trained for so many epochs, the most: the accuracy is what they come to."""
     if not records:
         return Front(np.zeros(0), np.zeros(0))
     accuracy = np.concatenate([record.accuracy for record in records])
     costs = np.concatenate([record.floats(cost) for record in records])
-    valid = ~np.isnan(accuracy) & (costs > 0)
+    whole = np.concatenate([record.epochs for record in records]) >= epochs
+    valid = ~np.isnan(accuracy) & (costs > 0) & whole
     order = np.lexsort((-accuracy[valid], costs[valid]))
     accuracy, costs = accuracy[valid][order], costs[valid][order]
     before = np.concatenate([[-np.inf], np.maximum.accumulate(accuracy)[:-1]]) if len(accuracy) else accuracy

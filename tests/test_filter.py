@@ -193,12 +193,17 @@ def test_an_audit_counts_what_was_lost() -> None:
     truth[[0, 1, 2]] = [0.95, 0.94, 0.93]
     noted = {"filter": {"rejected": [0, 5_000], "means": [0.90, 0.80]}}
     done = told(0, Proposal(Cell.numbered(1), provenance=noted))
-    found = audit([done, told(1, Proposal(Cell.numbered(2)))], truth)
+    brief = np.full(len(SPACE), 0.7)
+    failed = Trial(2, Proposal(Cell.numbered(3)), 0, 0, 0.0).failed("", 0, 1)
+    trials = [done, told(1, Proposal(Cell.numbered(2))), failed]
+    found = audit(trials, truth, lambda epochs: truth if epochs is None else brief)
     assert (found.decisions, found.looked, found.rejected, found.good) == (1, 4, 2, 3)
     assert found.false_rejects == pytest.approx(1 / 3)
     assert found.passed_over == found.regret == pytest.approx(0.01)
     assert found.bias == pytest.approx(-0.025)
     assert found.tau == 1
+    short = told(0, Proposal(Cell.numbered(1), 4, provenance=noted))
+    assert audit([short], truth, lambda epochs: truth if epochs is None else brief).bias == pytest.approx(0.15)
 
 
 def values(table: Path, **over: Any) -> dict[str, Any]:

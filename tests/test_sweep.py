@@ -298,6 +298,19 @@ def test_incumbents_read_back_are_those_that_the_search_had(searcher: str, small
     assert found.clock == pytest.approx([point.clock for point in points])
 
 
+def test_fronts_count_what_was_trained_to_the_end_only(curves_table: Path, tmp_path: Path) -> None:
+    told = values(curves_table, seeds=1, axes={"searcher": ["random", "hyperband"]}) | {"trials": 150}
+    found = Sweep(plan(told, "test", tmp_path), tmp_path).run(inline)
+    assert not found.failures
+    (front,) = (group.seconds for group in report(tmp_path)[0].groups if group.group.label == "hyperband")
+    (folder,) = (tmp_path / arm for arm in found.done if "hyperband" in arm)
+    record = Record(folder)
+    whole = record.epochs == record.epochs.max()
+    assert 0 < whole.sum() < len(record)
+    assert len(front.cost) > 0
+    assert set(front.cost) <= set(record.floats("training_seconds")[whole])
+
+
 def test_the_report_needs_nothing_but_itself(small_table: Path, tmp_path: Path) -> None:
     swept(small_table, tmp_path)
     text = (tmp_path / "report.html").read_text()

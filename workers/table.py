@@ -128,13 +128,11 @@ def _mean_over_repeats(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=1)
-def true_accuracies(table: Benchmark) -> NDArray[np.float64]:
-    """Mean test accuracy at the largest budget of every cell of the catalogue, float64 (cells,), NaN where unknown.
-
-    The audits of a sweep share it.
-    """
+def true_accuracies(table: Benchmark, column: Column = "test", epochs: int | None = None) -> NDArray[np.float64]:
+    """Mean accuracy of every cell of the catalogue, float64 (cells,), NaN where unknown. epochs: None for the most."""
     truth = np.full(CELLS, np.nan)
-    truth[table.cells] = _mean_over_repeats(table.metric("final_test_accuracy")[:, -1])
+    budget = -1 if epochs is None else table.budget_index(epochs)
+    truth[table.cells] = _mean_over_repeats(table.metric(f"final_{column}_accuracy")[:, budget])
     return truth
 
 
