@@ -14,15 +14,13 @@ from scipy.stats import kendalltau
 from nas.features import Cells
 from nas.space import CellSpace
 from nas.trial import Trial
-from searchers.learned import Learned
+from searchers.learned import SPARE, Learned
 from surrogate.base import Prediction, Predictor
 
 HELD_OUT, LEAST_HELD_OUT = 50, 8
 """How many of the latest trials that passed unseen tell how well the surrogate ranks, and how few say nothing."""
 RECENT = 200
 """Candidates from whose predictions the quantile gate takes its threshold."""
-SPARE = 2_000
-"""Cells kept of the ranked space, more than are drawn from, since some are proposed before the next model."""
 UNSEEN = ("closed", "unseen")
 """The decisions that let a proposal pass whatever is predicted of it."""
 

@@ -18,6 +18,8 @@ from surrogate.base import Prediction, Predictor, normal
 
 UNSEEN_ATTEMPTS = 100
 GROWTH = 20
+SPARE = 2_000
+"""Cells kept of the ranked space, more than are drawn from, since some are proposed before the next model."""
 NOTHING = normal(np.zeros(0), np.zeros(0))
 
 

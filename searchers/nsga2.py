@@ -57,11 +57,6 @@ class Nsga2:
             order = ranked(np.array([values for _, values in together]))[: self.population]
             self._parents, self._children = [together[i] for i in order], []
 
-    def front(self) -> list[tuple[Cell, tuple[float, ...]]]:
-        """The non-dominated cells among the survivors and the children, with how far they reach each goal."""
-        alive = self._parents + self._children
-        return [alive[i] for i in fronts(np.array([values for _, values in alive]))[0]] if alive else []
-
     def _parent(self, rng: Generator) -> Cell:
         """The better of two: the parents are sorted."""
         return self._parents[int(rng.random(2).min() * len(self._parents))][0]

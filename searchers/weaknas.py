@@ -1,7 +1,7 @@
 """WeakNAS (Wu et al., 2021, arXiv:2102.10490): weak predictors, fitted again and again, close in on the best region.
 
 100 random cells; then every model ranks the whole space, and ten cells drawn uniformly from its top 100 are evaluated
-before the next one is fitted.
+before the next one is fitted; from the next 100 where models live longer than those last (see `Learned`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nas.cell import Cell
 from nas.space import CellSpace
 from nas.trial import Proposal, Trial
-from searchers.learned import Learned, unseen_sample
+from searchers.learned import SPARE, Learned, unseen_sample
 from surrogate.ensemble import Ensemble, Model
 
 
@@ -39,22 +39,23 @@ class WeakNas:
         self._best: NDArray[np.integer] = np.zeros(0, np.int64)
 
     def ask(self, pending: Collection[Proposal], rng: Generator) -> Proposal:
-        taken = self._learned.taken(pending)
-        chosen = [key for key in self._top().tolist() if key not in taken]
-        if not chosen:
-            return Proposal(unseen_sample(self.space, taken, rng), provenance={"by": "random"})
-        return Proposal(Cell.numbered(chosen[int(rng.random() * len(chosen))]), provenance={"by": "model"})
+        taken, ranked = self._learned.taken(pending), self._ranking()
+        for first in range(0, len(ranked), self.top):
+            chosen = [key for key in ranked[first : first + self.top].tolist() if key not in taken]
+            if chosen:
+                return Proposal(Cell.numbered(chosen[int(rng.random() * len(chosen))]), provenance={"by": "model"})
+        return Proposal(unseen_sample(self.space, taken, rng), provenance={"by": "random"})
 
     def tell(self, trial: Trial) -> None:
         self._learned.tell(trial)
 
-    def _top(self) -> NDArray[np.integer]:
-        """The best of the cells that were not told when the model was fitted."""
+    def _ranking(self) -> NDArray[np.integer]:
+        """The best of the cells that were not told when the model was fitted, more of them than will be asked of it."""
         model = self._learned.model()
         if model is not None and self._ranked != self._learned.fitted:
             self._ranked = self._learned.fitted
             score = model.predict(self.space.numbers).score.copy()
             told = np.array([cell.key for cell in self._learned.cells[: self._ranked]])
             score[np.searchsorted(self.space.numbers, told)] = -np.inf
-            self._best = self.space.numbers[np.argsort(-score, kind="stable")[: self.top]]
+            self._best = self.space.numbers[np.argsort(-score, kind="stable")[: self.top + SPARE + len(told)]]
         return self._best
