@@ -84,11 +84,10 @@ def compare(
 
     comparison = Comparison.of(table, cast(Any, objective), surrogates, labels, seeds)
     folder = out or Path("runs") / f"compare-{table.stem}"
-    comparison.refuse_others(folder)
     params = {"table": str(table), "objective": objective, "seeds": seeds}
     stderr = Console(stderr=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
+    with comparison.alone(folder), Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("runs", total=len(comparison.arms) * seeds)
 
         def advance(run: Measured, predicted: Prediction | None, truth: Truth) -> None:

@@ -8,8 +8,8 @@ stopped goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from nas.table import Table
 from orchestrator.lines import LineReader, LineWriter
 from orchestrator.lock import locked
 from surrogate.base import Prediction
-from surrogate.named import SURROGATES, has_learnt, make_surrogate, refuse_learnt
+from surrogate.named import SURROGATES, has_learnt, learnt_from, make_surrogate, refuse_learnt
 from workers.table import Column
 
 VERSION = 1
@@ -107,7 +107,7 @@ class Comparison:
         if not counts or min(counts) < 2 or max(counts) > known:
             raise ArchsweepError(f"{path} has {known} such cells; give --labels from 2 to {known}, got {list(counts)}")
         chosen = surrogates or [name for name in SURROGATES if not has_learnt(name, table)]
-        arms = tuple(Arm(name, count) for count in counts for name in chosen)
+        arms = tuple(dict.fromkeys(Arm(name, count) for count in counts for name in chosen))
         return cls(table, column, arms, seeds, truth)
 
     @property
@@ -115,27 +115,30 @@ class Comparison:
         """What the folder's runs have in common."""
         return {"compare": VERSION, "table": self.table.fingerprint, "objective": self.column}
 
-    def refuse_others(self, out: Path) -> None:
-        """Raises `ArchsweepError` if the folder holds another comparison, before anything is written there."""
-        if (out / RUNS).exists():
-            _check_header(next(iter(LineReader(out / RUNS)), None), self.header, out / RUNS)
+    @contextmanager
+    def alone(self, out: Path) -> Iterator[None]:
+        """Holds the folder. Raises `ArchsweepError` if another process does, or if it holds another comparison."""
+        _done(out / RUNS, LineReader(out / RUNS), self.header)
+        with locked(out / LOCK, f"another process compares in {out}; wait for it, or choose another folder", str(out)):
+            yield
 
     def run(self, out: Path, observers: Iterable[Observer] = ()) -> list[Measured]:
-        """Makes the runs that the folder lacks; returns all, by arm, then by seed. Raises `ArchsweepError`."""
+        """Makes the runs that the folder lacks; returns all, by arm, then by seed. To be called `alone`.
+
+        Raises `ArchsweepError`.
+        """
         observers = list(observers)
-        taken = f"another process compares in {out}; wait for it, or choose another folder"
-        with locked(out / LOCK, taken, str(out)):
-            done, runs = _opened(out / RUNS, self.header)
-            with closing(runs):
-                for seed in range(self.seeds):
-                    for arm in self.arms:
-                        predicted = None
-                        if (arm, seed) not in done:
-                            done[arm, seed], predicted = measured(arm, seed, self.truth)
-                            runs.append(_line(done[arm, seed]))
-                            runs.flush()
-                        for observe in observers:
-                            observe(done[arm, seed], predicted, self.truth)
+        done, runs = _opened(out / RUNS, self.header)
+        with closing(runs):
+            for seed in range(self.seeds):
+                for arm in self.arms:
+                    predicted = None
+                    if (arm, seed) not in done:
+                        done[arm, seed], predicted = measured(arm, seed, self.truth)
+                        runs.append(_line(done[arm, seed]))
+                        runs.flush()
+                    for observe in observers:
+                        observe(done[arm, seed], predicted, self.truth)
         return [done[arm, seed] for arm in self.arms for seed in range(self.seeds)]
 
 
@@ -213,26 +216,30 @@ def _clocks() -> tuple[float, float]:
 
 def _line(run: Measured) -> dict[str, Any]:
     about = {"surrogate": run.arm.surrogate, "labels": run.arm.labels, "seed": run.seed}
-    return about | {"metrics": run.metrics, "reliability": run.reliability}
+    return about | learnt_from(run.arm.surrogate) | {"metrics": run.metrics, "reliability": run.reliability}
 
 
 def _opened(path: Path, header: Mapping[str, Any]) -> tuple[dict[tuple[Arm, int], Measured], LineWriter]:
     """The runs that there are, and the file, to be appended. Raises `ArchsweepError` if it is another comparison's."""
     reader = LineReader(path)
-    records = iter(reader) if path.exists() else iter(())
-    theirs = next(records, None)
-    _check_header(theirs, header, path)
-    done = {}
-    for line in records:
-        arm = Arm(line["surrogate"], line["labels"])
-        metrics = {name: float("nan") if value is None else value for name, value in line["metrics"].items()}
-        done[arm, line["seed"]] = Measured(arm, line["seed"], metrics, line["reliability"])
+    done = _done(path, reader, header)
     runs = LineWriter(path, reader.position)
-    if theirs is None:
+    if not reader.position:
         runs.append(header)
     return done, runs
 
 
-def _check_header(theirs: Mapping[str, Any] | None, header: Mapping[str, Any], path: Path) -> None:
+def _done(path: Path, reader: LineReader, header: Mapping[str, Any]) -> dict[tuple[Arm, int], Measured]:
+    """The runs of a file, none if there is no file. Raises `ArchsweepError` if it is another comparison's."""
+    done: dict[tuple[Arm, int], Measured] = {}
+    records = iter(reader) if path.exists() else iter(())
+    theirs = next(records, None)
     if theirs is not None and any(theirs.get(name) != value for name, value in header.items()):
         raise ArchsweepError(f"{path} belongs to a comparison on another table or objective; choose another --out")
+    for line in records:
+        arm = Arm(line["surrogate"], line["labels"])
+        if line.get("prior") != learnt_from(arm.surrogate).get("prior"):
+            raise ArchsweepError(f"{path} has runs of {arm.surrogate} with another prior; choose another --out")
+        metrics = {name: float("nan") if value is None else value for name, value in line["metrics"].items()}
+        done[arm, line["seed"]] = Measured(arm, line["seed"], metrics, line["reliability"])
+    return done

@@ -73,6 +73,8 @@ def test_a_comparison_that_was_stopped_ends_like_another(curves_table: Path, tmp
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    for folder in ("stopped", "whole"):
+        (tmp_path / folder).mkdir()
     with pytest.raises(KeyboardInterrupt):
         comparison.run(tmp_path / "stopped", [stop])
     stopped = tmp_path / "stopped" / RUNS
@@ -122,9 +124,28 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(
         Comparison.of(curves_table, "test", surrogates, labels, 1)
 
 
+def test_who_comes_second_touches_nothing_of_a_comparison_under_way(curves_table: Path, tmp_path: Path) -> None:
+    with Comparison.of(curves_table, "test", ["gp"], [20], 1).alone(tmp_path):
+        (tmp_path / "metrics.jsonl").write_text("of the first")
+        done = CliRunner().invoke(cli, ["compare", str(curves_table), *ARGS, "--out", str(tmp_path)])
+        assert "another process compares" in str(done.exception)
+        assert (tmp_path / "metrics.jsonl").read_text() == "of the first"
+
+
+def test_a_comparison_counts_nothing_twice_and_mixes_no_priors(
+    curves_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = Comparison.of(curves_table, "test", ["gp+prior", "gp+prior"], [20, 20], 1)
+    assert len(comparison.arms) == 1
+    comparison.run(tmp_path)
+    monkeypatch.setattr("surrogate.prior.known.fingerprint", lambda: "another")
+    with pytest.raises(ArchsweepError, match=r"has runs of gp\+prior with another prior; choose another --out"):
+        comparison.run(tmp_path)
+
+
 def test_another_objective_does_not_go_on_in_the_folder(curves_table: Path, tmp_path: Path) -> None:
     Comparison.of(curves_table, "test", ["gp"], [20], 1).run(tmp_path)
     with pytest.raises(ArchsweepError, match="another table or objective"):
         Comparison.of(curves_table, "validation", ["gp"], [20], 1).run(tmp_path)
     with pytest.raises(ArchsweepError, match="another table or objective"):
-        Comparison.of(curves_table, "validation", ["gp"], [20], 1).refuse_others(tmp_path)
+        Comparison.of(curves_table, "validation", ["gp"], [20], 1).alone(tmp_path).__enter__()
