@@ -1,7 +1,8 @@
 """The same search three times: on the table, on a surrogate of it, and on the table behind a filter.
 
 Each is charged what it would have cost: a query is a training, on the surrogate the labels that it was fitted on and
-the one cell that is taken in the end; seconds are those of the simulated cluster, in which labels train side by side.
+the one cell that is taken in the end; seconds are those of the simulated cluster, in which labels train side by side,
+and that cell after them.
 """
 
 from __future__ import annotations
@@ -65,11 +66,15 @@ def _charged(config: Config, summary: Summary) -> tuple[int, float]:
     if not isinstance(config.evaluator, SurrogateConfig):
         return summary.trials, summary.clock_seconds
     assert config.table is not None, "a surrogate has one"
-    table = TableEvaluator(Table(config.table), config.objective)
-    cells, seeds = drawn(table.table.cells, config.evaluator.labels, config.evaluator.seed)
+    known = Table(config.table)
+    table = TableEvaluator(known, config.objective)
+    cells, seeds = drawn(known.cells, config.evaluator.labels, config.evaluator.seed)
     results = [table(Proposal(Cell.numbered(int(key))), int(seed)) for key, seed in zip(cells, seeds, strict=True)]
-    spent = float(np.sum([result.paid for result in results]))
-    return config.evaluator.labels + 1, spent / config.pool.workers
+    labels = float(np.sum([result.paid for result in results])) / config.pool.workers
+    if summary.best_hash is None:
+        return config.evaluator.labels, labels
+    best = known.cell(known.row_of_hash(summary.best_hash))
+    return config.evaluator.labels + 1, labels + table(Proposal(best), config.seed).paid
 
 
 def means(found: list[Found]) -> list[dict[str, Any]]:

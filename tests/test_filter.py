@@ -16,6 +16,7 @@ from nas.cell import Cell
 from nas.errors import ArchsweepError
 from nas.network import catalogue_costs
 from nas.space import CellSpace
+from nas.table import Table
 from nas.trial import Proposal, Result, Trial
 from orchestrator.audit import Audit, audit, audit_run, control_runs
 from orchestrator.compare_search import compare_searches
@@ -31,6 +32,8 @@ from searchers.registry import make_filtered, make_searcher
 from surrogate.base import normal
 from surrogate.controls import Blind, Oracle, ParametersOnly
 from surrogate.gaussian_process import GaussianProcess
+from workers.surrogate_source import drawn
+from workers.table import Objective, TableEvaluator
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SPACE = CellSpace()
@@ -264,6 +267,12 @@ def test_three_searches_are_compared_by_what_they_cost(curves_table: Path, tmp_p
     assert [one.arm for one in found] == ["table", "surrogate", "filtered"]
     assert [one.queries for one in found] == [40, 31, 40]
     assert all(one.seconds > 0 and one.test_accuracy is not None for one in found)
+    table = Table(curves_table)
+    evaluate, cells = TableEvaluator(table, Objective()), zip(*drawn(table.cells, 30, 0), strict=True)
+    labels = sum(evaluate(Proposal(Cell.numbered(int(key))), int(seed)).paid for key, seed in cells)
+    best = json.loads((tmp_path / "surrogate-seed0" / "result.json").read_text())["best_hash"]
+    taken = evaluate(Proposal(table.cell(table.row_of_hash(best))), 0).paid
+    assert found[1].seconds == pytest.approx(labels / 8 + taken)
 
 
 @pytest.mark.parametrize(
