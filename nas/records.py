@@ -105,6 +105,11 @@ def _repeats(records: Records, source: str, training: NDArray[np.int64]) -> NDAr
         starts = np.flatnonzero(np.diff(training[order], prepend=-1))
         ranks = np.empty(len(order), np.int64)
         ranks[order] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+        beyond = ranks >= MAX_REPEATS
+        if beyond.any():
+            raise DataError(
+                f"{source}: {_at(records, beyond)} is a training more than the {MAX_REPEATS} that a table holds"
+            )
         return ranks
     repeat = records.repeats.astype(np.int64)
     outside = (repeat < 0) | (repeat >= MAX_REPEATS)

@@ -138,7 +138,7 @@ def plan(values: Mapping[str, Any], where: str, folder: Path) -> SweepPlan:
     base = {key: value for key, value in values.items() if key != "sweep"}
     sweep = checked(SweepConfig, values.get("sweep", {}), f"{where}: [sweep]")
     untracked = merged(base, {"tracking": {"enabled": False}})  # the sweep tracks its arms itself
-    combinations = list(_combinations(sweep.axes))
+    combinations = list(_combinations(sweep.axes, base))
     groups, configs = [], []
     for labels, over in combinations:
         label = ", ".join(labels.values()) or "search"
@@ -170,24 +170,26 @@ def _parsed(values: Mapping[str, Any], where: str) -> Config:
     return parse(merged({"pool": {"kind": "inline", "workers": 1}}, values), where)
 
 
-def _combinations(axes: Mapping[str, list[Any]]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+def _combinations(
+    axes: Mapping[str, list[Any]], base: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
     """(axis -> label, tables to lay over the search) of every point of the product."""
     for values in product(*axes.values()):
         labels: dict[str, str] = {}
         over: dict[str, Any] = {}
         for key, value in zip(axes, values, strict=True):
-            labels[key], setting = _labelled(key, value)
+            labels[key], setting = _labelled(key, value, key in base)
             over = over if setting == {} else merged(over, nested(key, setting))
         yield labels, over
 
 
-def _labelled(key: str, value: Any) -> tuple[str, Any]:
-    """What a value is called, and what it sets."""
+def _labelled(key: str, value: Any, there: bool) -> tuple[str, Any]:
+    """What a value is called, and what it sets. there: whether the search has the section already."""
     naming = SHORT.get(key)
     if not isinstance(value, Mapping):
         return (str(value), {naming: value}) if naming else (f"{key.rpartition('.')[2]} {value}", value)
     rest = {name: setting for name, setting in value.items() if name != "label"}
-    shown = [str(rest[naming])] if naming in rest else [key if rest else f"no {key}"]
+    shown = [str(rest[naming])] if naming in rest else [key if rest or there else f"no {key}"]
     shown += [f"{name} {setting}" for name, setting in rest.items() if name != naming]
     return str(value.get("label", " ".join(shown))), rest
 

@@ -31,7 +31,7 @@ class Boosted:
                 subsample=0.7,
                 max_features=0.2,
                 min_samples_leaf=3,
-                random_state=seed * self.members + member,
+                random_state=(seed * self.members + member) % (1 << 32),
             ).fit(known, scores)
             for member in range(self.members)
         ]

@@ -46,7 +46,7 @@ class Ensemble:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is the published one
             self._fitted = [
-                _made(self.model, seed * self.members + member, len(cells)).fit(features, targets)
+                _made(self.model, (seed * self.members + member) % (1 << 32), len(cells)).fit(features, targets)
                 for member in range(self.members)
             ]
 

@@ -406,6 +406,11 @@ def test_wrong_rows_and_columns_are_refused_by_name(tmp_path: Path, changes: dic
     assert not (tmp_path / "out" / "table.arrow").exists()
 
 
+def test_more_trainings_than_a_table_holds_are_refused_though_nobody_counted_them(tmp_path: Path) -> None:
+    text = b"adjacency,operations,epochs\n" + b'010001000,"input,maxpool3x3,output",4\n' * 1_001
+    assert "row 1000 is a training more than the 1000" in refused(tmp_path, text, "rows.csv")
+
+
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     assert "holds no row" in refused(tmp_path, parquet(rows().slice(0, 0)), "rows.parquet")
 

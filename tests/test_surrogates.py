@@ -191,3 +191,10 @@ def test_real_cells_are_ranked_better_than_by_their_size(name: str, curves_table
         tau[type(each)] = kendalltau(each.predict(cells[LABELS:]).score, truth[LABELS:])[0]
     ours, theirs = tau.values()
     assert ours > theirs + 0.05
+
+
+@pytest.mark.parametrize("name", ["trees", "flow"])
+def test_a_seed_may_be_as_large_as_a_search_allows(name: str) -> None:
+    cells = np.arange(0, 300, 10)
+    for seed in ((1 << 63) - 1, 5_000_000_000):
+        make_surrogate(name).fit(cells, np.linspace(0.8, 0.9, 30), seed)

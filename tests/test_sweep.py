@@ -73,6 +73,8 @@ def test_arms_are_the_product_of_axes_and_seeds_the_first_seed_of_every_group_fi
     assert (last.searcher.name, last.searcher.parameters, last.pool.workers) == ("evolution", {"population": 10}, 4)
     assert last.filter is not None
     assert planned.arms[0].config.filter is None
+    filtered = values(small_table, axes={"filter": [{}, {"policy": "space"}]}) | {"filter": {"policy": "top"}}
+    assert [group.label for group in plan(filtered, "test", tmp_path).groups] == ["filter", "space"]
 
 
 def test_other_settings_are_another_folder_and_more_seeds_are_not(small_table: Path, tmp_path: Path) -> None:
