@@ -50,7 +50,8 @@ def completed(
                     del taken[0]
                 if not flying:
                     return
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                done = wait(flying, return_when=FIRST_COMPLETED).done
+                for future in sorted(done, key=lambda future: future.exception() is not None):  # what there is, first
                     result = future.result()
                     yield flying.pop(future), result
         except BrokenProcessPool:

@@ -27,7 +27,7 @@ ADAPTERS = {
     "matplotlib": {"orchestrator/animation.py", "orchestrator/draw.py", "orchestrator/plots.py"},
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
-    "click": {"orchestrator/cli.py", *COMMANDS},
+    "click": {"orchestrator/cli.py", "orchestrator/arguments.py", *COMMANDS},
     "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
     "safetensors": {
         "surrogate/arrays.py",

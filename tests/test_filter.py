@@ -232,8 +232,8 @@ def test_a_filtered_search_cut_off_anywhere_and_resumed_is_the_uninterrupted_one
 
 
 def test_the_oracles_gate_regrets_least(curves_table: Path, tmp_path: Path) -> None:
-    described = parse(values(curves_table, filter=FILTER | {"policy": "top", "surrogate": "parameters"}), "test")
-    Search(described, tmp_path / "run").run()
+    knows_test = {"objective": {"column": "test"}, "filter": FILTER | {"policy": "top", "surrogate": "parameters"}}
+    Search(parse(values(curves_table, **knows_test), "test"), tmp_path / "run").run()
     audits: dict[str, Audit] = {name: audit_run(folder) for name, folder in control_runs(tmp_path / "run")}
     assert audits["oracle"].passed_over == 0 < audits["trees"].passed_over < audits["blind"].passed_over
     assert audits["oracle"].tau > 0.99  # what is journalled is rounded
