@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from nas.catalogue import CELLS, LABELS, catalogue
 from nas.cell import Cell
 from nas.graph import OPERATIONS, edge_bit, to_native
+
+Count = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +28,12 @@ class Skeleton:
     The defaults are NAS-Bench-101's, for CIFAR-10.
     """
 
-    stem_channels: int = 128
-    stacks: int = 3
-    cells_per_stack: int = 3
-    image_size: int = 32
-    image_channels: int = 3
-    classes: int = 10
+    stem_channels: Count = 128
+    stacks: Count = 3
+    cells_per_stack: Count = 3
+    image_size: Count = 32
+    image_channels: Count = 3
+    classes: Count = 10
 
     def cells(self) -> list[tuple[int, int, int]]:
         """(input channels, output channels, image side) of every cell, first to last."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from nas.catalogue import cells_up_to
 from nas.cell import Cell
@@ -82,9 +83,14 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Plan:
-        """The inverse of `to_json`; what an older version did not know yet has its default. Raises `TypeError`."""
-        setting = Setting.from_json(values["setting"])
-        return cls(**{**values, "setting": setting, "budgets": tuple(values["budgets"])})
+        """The inverse of `to_json`; what an older version did not know yet has its default.
+
+        Raises ValueError if it is no plan that this version knows, `ArchsweepError` on impossible numbers.
+        """
+        plan: Plan = TypeAdapter(cls).validate_python(values)
+        if unknown := flat(values).keys() - flat(plan.to_json()).keys():
+            raise ValueError(f"unknown {', '.join(sorted(unknown))}")
+        return plan
 
 
 def build(
@@ -137,17 +143,28 @@ def _opened(plan: Plan, path: Path) -> tuple[dict[Task, Row], LineWriter]:
     if header is not None:
         _check_header(header, plan, path)
         for record in records:
-            done[record["cell"], record["epochs"]] = record["metrics"]
+            done |= _read(record, plan, path)
     journal = LineWriter(path, reader.position)
     if header is None:
         journal.append({"build": VERSION, "plan": plan.to_json()})
     return done, journal
 
 
+def _read(record: dict[str, Any], plan: Plan, path: Path) -> dict[Task, Row]:
+    """What a line says was trained. Raises `DataError` if that is none of the plan's trainings."""
+    try:
+        task, row = (int(record["cell"]), int(record["epochs"])), record["metrics"]
+        if task[1] in plan.budgets and np.array(row, np.float64).shape == (plan.repeats, len(METRICS)):
+            return {task: row}
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise DataError(f"{path} has a line that is no training of this build; choose another file for the table")
+
+
 def _check_header(header: dict[str, Any], plan: Plan, path: Path) -> None:
     try:
         theirs = flat(Plan.from_json(header["plan"]).to_json()) if header["build"] == VERSION else None
-    except (KeyError, TypeError):
+    except (KeyError, ValueError):
         theirs = None
     if theirs is None:
         raise DataError(f"{path} is no journal that this archsweep can go on with; choose another file for the table")

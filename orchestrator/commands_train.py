@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -63,6 +64,7 @@ def train(
     from nas.cell import Cell
     from nas.hashes import cell_of_hash
     from nas.trial import Proposal
+    from orchestrator.lock import locked
     from workers.base import evaluate
     from workers.recipe import preset as preset_setting
 
@@ -73,11 +75,14 @@ def train(
     from workers.train_evaluator import TrainEvaluator
     from workers.train_source import TrainSpec, trainings
 
-    spec, proposal = TrainSpec((setting,), "validation", folder, checkpoints, device), Proposal(cell)
-    with Curves(Console(stderr=True)) as curves:
-        result = evaluate(TrainEvaluator(spec, curves), proposal, seed)
-    for live in trainings(spec, proposal, seed):
-        live.end()
+    kept = checkpoints / hashlib.sha256(repr(setting).encode()).hexdigest()[:12]
+    spec, proposal = TrainSpec((setting,), "validation", folder, kept, device), Proposal(cell)
+    evaluator = TrainEvaluator(spec, curves := Curves(Console(stderr=True)))
+    taken = "another process trains this cell so; wait for it, or choose another --seed or --checkpoints"
+    with locked(kept / f".{cell.key}-{seed}.lock", taken, f"in {checkpoints}"), curves:
+        result = evaluate(evaluator, proposal, seed)
+        for live in trainings(spec, proposal, seed):
+            live.end()
     if isinstance(result, str):
         raise ArchsweepError(f"the training failed: {result}; try another seed or preset")
     values = {

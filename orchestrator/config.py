@@ -18,7 +18,7 @@ from orchestrator.journal import Durability
 from orchestrator.secrets import has_secret
 from surrogate.named import DEFAULT_SURROGATE
 from workers.cluster import WorkerClass
-from workers.recipe import Optimizer
+from workers.recipe import Crop, LearningRate, Optimizer, WeightDecay
 from workers.table import Objective
 
 DEFAULT_TRIALS = 1_000
@@ -126,9 +126,9 @@ class GridConfig(Section):
     """Values to try of fields of `Recipe`; none means the preset's."""
 
     optimizer: tuple[Optimizer, ...] = ()
-    learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    weight_decay: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    crop: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    learning_rate: tuple[LearningRate, ...] = ()
+    weight_decay: tuple[WeightDecay, ...] = ()
+    crop: tuple[Crop, ...] = ()
     flip: tuple[bool, ...] = ()
 
     @property

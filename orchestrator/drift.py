@@ -9,7 +9,9 @@ statistics, each at half of the level (Bonferroni):
 - *scatter*: the mean over the cells of the absolute values of the same differences, which sees that cells moved apart.
 
 Under the hypothesis every split of a cell's pooled trainings is equally likely (Fisher, 1935; Good, Permutation Tests,
-2000, chapter 3), so the level holds whatever the distribution. A training that diverged counts as accuracy 0.
+2000, chapter 3), so the level holds whatever the distribution. A training that diverged counts as accuracy 0. Of a
+table that `archsweep table build` made, any cell may be drawn. Of another, nobody knows whether a training that is not
+there diverged, so cells that lack one are left out; where many diverge, the level does not hold then.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from orchestrator.build import Plan, trainings
 from workers.recipe import Setting
 
 DRAWS = 20_000
+AT_ONCE = 10_000_000
+"""Accuracies that are permuted at a time."""
 ACCURACY = "final_validation_accuracy"
 
 
@@ -76,6 +80,10 @@ def drift(
     setting: None means the one that the table records. epochs: None means the table's largest budget.
     """
     plan = _plan(table, setting, table.budgets[-1] if epochs is None else epochs, seed)
+    if cells < (fewest := fewest_cells(table.repeats, level)):
+        raise ArchsweepError(
+            f"{cells} cells with {table.repeats} repeats could show no drift at level {level:g}; need --cells {fewest}"
+        )
     rows = _rows(table, plan, cells, np.random.default_rng(seed))
     budget = table.budget_index(plan.budgets[0])
     todo = [(int(table.cells[row]), plan.budgets[0]) for row in rows]
@@ -102,6 +110,15 @@ def drift(
     )
 
 
+def fewest_cells(repeats: int, level: float) -> int:
+    """How many cells it takes for a shift of any size to show.
+
+    The largest shift has p = 2 / comb(2 repeats, repeats)^cells. That must be a quarter of what alarms, level / 2, or
+    less, as p is estimated from draws.
+    """
+    return max(2, math.ceil(math.log(16 / level) / math.log(math.comb(2 * repeats, repeats))))
+
+
 @dataclass(frozen=True)
 class Judged:
     """Shift and scatter, their p-values, and the absolute shifts of the permutations, float64 (draws,)."""
@@ -120,8 +137,10 @@ def judge(theirs: NDArray[np.float64], ours: NDArray[np.float64], rng: np.random
         return means
 
     observed = differences(pooled)
-    drawn = differences(rng.permuted(np.broadcast_to(pooled, (DRAWS, *pooled.shape)), axis=2))
-    shifts, scatters = np.abs(drawn.mean(1)), np.abs(drawn).mean(1)
+    shifts, scatters = np.empty((2, DRAWS))
+    for part in np.array_split(np.arange(DRAWS), -(-DRAWS * pooled.size // AT_ONCE)):
+        drawn = differences(rng.permuted(np.broadcast_to(pooled, (len(part), *pooled.shape)), axis=2))
+        shifts[part], scatters[part] = np.abs(drawn.mean(1)), np.abs(drawn).mean(1)
     shift, scatter = float(observed.mean()), float(np.abs(observed).mean())
     tiny = 1e-12  # equal sums in another order are equal
     p_shift = float((1 + (shifts >= abs(shift) - tiny).sum()) / (1 + DRAWS))
@@ -136,7 +155,7 @@ def _plan(table: Table, setting: Setting | None, epochs: int, seed: int) -> Plan
         raise ArchsweepError(f"{table.path} has one training a cell, so nobody knows its spread; give one with repeats")
     try:
         theirs = Plan.from_json(table.made["plan"]) if "plan" in table.made else None
-    except (KeyError, TypeError):
+    except ValueError:
         theirs = None
     if setting is None:
         if theirs is None:
@@ -148,11 +167,12 @@ def _plan(table: Table, setting: Setting | None, epochs: int, seed: int) -> Plan
 
 def _rows(table: Table, plan: Plan, cells: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Rows of random cells of which the table has all repeats."""
-    whole = np.flatnonzero(np.isfinite(table.metric(ACCURACY)[:, table.budget_index(plan.budgets[0])]).all(1))
-    if not 2 <= cells <= len(whole):
+    accuracies = table.metric(ACCURACY)[:, table.budget_index(plan.budgets[0])]
+    whole = np.flatnonzero(np.isfinite(accuracies).all(1) | ("plan" in table.made))
+    if cells > len(whole):
         raise ArchsweepError(
             f"{table.path} has {len(whole):,} cells with {table.repeats} validation accuracies at {plan.budgets[0]} "
-            f"epochs; got --cells {cells}, need at least 2"
+            f"epochs; got --cells {cells}"
         )
     rows = rng.choice(whole, cells, replace=False)
     for row in rows:

@@ -69,10 +69,13 @@ class Search:
         self.config, self.run_dir, self._pictures = config, run_dir, pictures
         self.source = source = open_source(config, run_dir)
         check_clock(config, source)
-        if config.pool.kind == "ray" and config.pool.address is not None:
-            from workers.ray_fleet import check_address  # Ray takes a second to import
+        if config.pool.kind == "ray":
+            if config.pool.address is None:  # else evaluators are made where this process cannot look
+                source.check()
+            else:
+                from workers.ray_fleet import check_address  # Ray takes a second to import
 
-            check_address(config.pool.address)
+                check_address(config.pool.address)
         self._evaluator = None if config.pool.kind == "ray" else source.here()
         surrogate = None if config.filter is None else config.filter.parameters.get("surrogate")
         self.identity = config.identity({**source.identity, **learnt_from(surrogate)})
@@ -188,7 +191,7 @@ class Search:
         described = Reading(path).search if path.exists() else None
         if described is not None:
             self._refuse_another(described)
-        for leftover in self.run_dir.glob(".*.part"):  # of a kill while `replacing`
+        for leftover in (*self.run_dir.glob(".*.part"), *(self.run_dir / LIVE).glob(".*.part")):  # of a kill
             if not leftover.name.startswith(f".{RUN_ID_FILE}."):  # which is the tracker's
                 leftover.unlink(missing_ok=True)
         with replacing(self.run_dir / CONFIG) as temporary:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from nas.table import METRICS, Table
 from orchestrator.build import Plan, build
 from orchestrator.cli import main
 from orchestrator.commands_train import Curves, sparkline
+from orchestrator.lines import LineReader, LineWriter
 from workers.recipe import preset
 from workers.trainer import Epoch
 
@@ -139,6 +141,51 @@ def test_a_journal_of_another_build_is_refused(built: Path, tmp_path: Path) -> N
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cell": None},
+        {"cell": [1]},
+        {"epochs": 5},
+        {"metrics": [[0.5] * 8]},
+        {"metrics": "x"},
+        {"metrics": [["x"] * 8] * 2},
+    ],
+)
+def test_a_line_that_is_no_training_of_the_build_is_named(built: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    out = tmp_path / "table.arrow"
+    path = tmp_path / "table.arrow.journal"
+    records = list(LineReader(built.with_name("table.arrow.journal")))
+    writer = LineWriter(path, 0)
+    for record in (records[0], {**records[1], **change}):
+        writer.append(record)
+    writer.close()
+    with pytest.raises(DataError, match="has a line that is no training of this build"):
+        build(PLAN, out, 1)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("recipe", "optimizer", "adam"),
+        ("recipe", "learning_rate", "a"),
+        ("recipe", "learning_rate", float("nan")),
+        ("recipe", "crop", -30),
+        ("recipe", "momentum", -1),
+        ("recipe", "layers", 3),
+        ("data", "dataset", ["x"]),
+        ("data", "validation", 0),
+        ("data", "pool", 0),
+        ("skeleton", "stacks", 0),
+    ],
+)
+def test_a_plan_from_a_file_is_checked(part: str, key: str, value: Any) -> None:
+    values = PLAN.to_json()
+    values["setting"][part][key] = value
+    with pytest.raises(ValueError, match=key):
+        Plan.from_json(values)
+
+
 def test_a_plan_goes_through_json_and_may_lack_what_is_newer() -> None:
     values = PLAN.to_json()
     assert Plan.from_json(values) == PLAN
@@ -172,11 +219,12 @@ def test_impossible_plans_are_refused(change: dict[str, object], message: str) -
 def test_train_goes_on_after_being_killed_and_prints_json(tmp_path: Path, archsweep: Archsweep, start: Start) -> None:
     arguments = ("train", "--cell", CHAIN, "--epochs", "30", "--json")
     process = start(*arguments, cwd=tmp_path)
-    while not list(tmp_path.glob("runs/checkpoints/*.safetensors")):
+    while not list(tmp_path.glob("runs/checkpoints/*/*.safetensors")):
         assert process.poll() is None
         time.sleep(0.02)
     process.kill()
     process.communicate()
+    assert archsweep(*arguments, "--epochs", "1")[0] == 0, "another training, which leaves the first alone"
     code, output, errors = archsweep(*arguments)
     assert code == 0, errors
     values = json.loads(output)
@@ -185,7 +233,7 @@ def test_train_goes_on_after_being_killed_and_prints_json(tmp_path: Path, archsw
     epochs = [row["epoch"] for row in values["curve"]]
     assert epochs == list(range(epochs[0], 31))
     assert epochs[0] > 1
-    assert not list(tmp_path.glob("runs/checkpoints/*.safetensors"))
+    assert not list(tmp_path.glob("runs/checkpoints/*/*.safetensors"))
 
 
 def test_train_shows_its_result(archsweep: Archsweep) -> None:

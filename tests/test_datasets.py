@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import tarfile
 from pathlib import Path
 
@@ -123,6 +124,19 @@ def test_damaged_cifar_files_are_named(cifar: Path, tmp_path: Path, damage: str)
         if damage != "missing":
             (tmp_path / name).write_bytes(whole[:-1] if damage == "cut" else b"\x0a" + whole[1:])
     with pytest.raises(DataError, match=f"{name}.*get cifar-10-binary"):
+        load(QUICK["cifar-10"], tmp_path)
+
+
+def test_an_archive_of_another_compression_or_of_links_is_damaged(tmp_path: Path) -> None:
+    archive = tmp_path / CIFAR_ARCHIVE
+    archive.write_bytes(lzma.compress(b"x" * 10_000)[:-40])
+    with pytest.raises(DataError, match=r"is damaged.*get cifar-10-binary"):
+        load(QUICK["cifar-10"], tmp_path)
+    with tarfile.open(archive, "w:gz") as tar:
+        link = tarfile.TarInfo(f"{CIFAR_FOLDER}/data_batch_1.bin")
+        link.type, link.linkname = tarfile.SYMTYPE, "data_batch_1.bin"
+        tar.addfile(link)
+    with pytest.raises(DataError, match=r"data_batch_1\.bin is damaged.*get cifar-10-binary"):
         load(QUICK["cifar-10"], tmp_path)
 
 

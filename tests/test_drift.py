@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nas.errors import ArchsweepError
 from nas.table import Table, TableData, write
 from orchestrator.build import Plan, build
-from orchestrator.drift import drift, judge
+from orchestrator.drift import drift, fewest_cells, judge
 from workers.recipe import preset
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -92,11 +92,32 @@ def test_without_drift_the_test_raises_as_many_alarms_as_it_says() -> None:
     assert judge(same, same, rng).p == (1.0, 1.0)
 
 
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.1])
+@pytest.mark.parametrize("repeats", [2, 3, 5])
+def test_as_few_cells_as_are_allowed_show_a_shift_that_is_large(repeats: int, level: float) -> None:
+    rng, cells = np.random.default_rng(0), fewest_cells(repeats, level)
+    for _ in range(10):
+        theirs, ours = rng.normal(0.8, 0.01, (2, cells, repeats))
+        assert judge(theirs, ours - 0.5, rng).p[0] <= level / 2
+
+
+def test_trainings_of_a_built_table_that_diverged_may_be_drawn(built: Path, tmp_path: Path) -> None:
+    metrics = {name: Table(built).metric(name).copy() for name in Table(built).names}
+    metrics["final_validation_accuracy"][:3, 0, 1] = np.nan
+    table = changed(Table(built), tmp_path / "diverged.arrow", metrics=metrics)
+    found = drift(table, None, 1, 7, 0.01, 0, 1)
+    assert sum(cell["table"].count(0.0) for cell in found.cells) == 3
+    unknown = changed(table, tmp_path / "unknown.arrow", made={}, metrics=metrics)
+    with pytest.raises(ArchsweepError, match="has 4 cells with 3 validation accuracies"):
+        drift(unknown, preset("cpu", "digits"), 1, 7, 0.01, 0, 1)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"cells": 8}, "has 7 cells with 3 validation accuracies at 2 epochs"),
-        ({"cells": 1}, "need at least 2"),
+        ({"cells": 1, "level": 0.5}, "1 cells with 3 repeats could show no drift at level 0.5; need --cells 2"),
+        ({"cells": 2}, "2 cells with 3 repeats could show no drift at level 0.01; need --cells 3"),
         ({"epochs": 9}, "has no budget of 9 epochs"),
         ({"setting": preset("nasbench101")}, "parameters there and .* in this setting"),
     ],

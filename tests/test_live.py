@@ -19,14 +19,16 @@ from mlflow import MlflowClient
 
 from nas.catalogue import cells_up_to
 from nas.cell import Cell
-from nas.errors import ArchsweepError
-from nas.trial import Proposal, Status, Trial
+from nas.errors import ArchsweepError, DataError
+from nas.trial import Proposal, Result, Status, Trial
 from orchestrator.config import parse
 from orchestrator.curves import Curves
 from orchestrator.journal import Journal, Reading
 from orchestrator.search import Search
 from orchestrator.state import State
 from workers.live import CurveReader, LiveTraining
+from workers.ray_fleet import HostSpec
+from workers.ray_pool import RayPool
 from workers.recipe import preset
 from workers.train_source import TrainSpec, budgets_up_to, make_trainer, train_source, trainings
 
@@ -148,6 +150,7 @@ def test_a_training_is_stopped_from_outside_and_what_it_has_counts(tmp_path: Pat
     result = make_trainer(spec)(proposal, 5)
     assert result.source == "train stopped after epoch 1"
     assert result.objective > 0
+    assert make_trainer(spec)(proposal, 5) == result, "killed before its result was on record"
 
 
 def test_a_rung_is_stopped_alone(tmp_path: Path) -> None:
@@ -175,6 +178,52 @@ def test_stop_ends_pending_trials_of_a_live_search_only(
     assert done.returncode == 0, done.stderr
     (asked,) = (tmp_path / "run" / "live").glob("*.stop")
     assert asked.name.startswith(f"{list(Reading(journal))[-1].proposal.cell.key}-")
+
+
+def test_who_stops_a_trial_that_waits_for_its_twin_stops_that(
+    tmp_path: Path, archsweep: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    run_dir, proposal = tmp_path / "run", Proposal(Cell.numbered(1))
+    job = prepared(run_dir, trials=2)
+    run_dir.mkdir()
+    (run_dir / "config.toml").write_text(job.config.to_toml())
+    journal = Journal.create(run_dir / "journal.jsonl", job.identity)
+    for number in (0, 1):
+        journal.append(Trial(number, proposal, 5 + number, number, 0.0))
+    journal.close()
+    done = archsweep("stop", run_dir, 1)
+    assert (done.returncode, done.stderr) == (0, "trial 1 waits for trial 0, the same cell, which is stopped\n")
+    (asked,) = (run_dir / "live").glob("*.stop")
+    assert asked.name.startswith(f"{proposal.cell.key}-5-")
+
+
+class FullDisk:
+    """An evaluator whose disk is full for a while: ``until`` so many evaluations have been tried there."""
+
+    def __init__(self, tries: Path, until: int) -> None:
+        self._tries, self._until = tries, until
+
+    def __call__(self, proposal: Proposal, seed: int) -> Result:
+        with self._tries.open("ab") as file:
+            file.write(b".")
+        if self._tries.stat().st_size <= self._until:
+            raise DataError("cannot write a checkpoint: No space left on device; make room")
+        return Result(0.5, 1.0)
+
+
+@pytest.mark.parametrize("until", [2, 99])
+def test_a_disk_that_stays_full_ends_the_search_and_no_trial(until: int, tmp_path: Path, ray_cluster: None) -> None:
+    pool = RayPool(partial(FullDisk, tmp_path / "tries", until), 1, retries=3, hosts=HostSpec(trials=1))
+    try:
+        pool.submit(Trial(0, Proposal(Cell.numbered(1)), 5, 0, 0.0))
+        if until == 2:
+            assert [trial.status for trial in pool.wait()] == [Status.TOLD]
+        else:
+            with pytest.raises(ArchsweepError, match="No space left on device; make room"):
+                pool.wait()
+            assert (tmp_path / "tries").stat().st_size == 4
+    finally:
+        pool.close()
 
 
 def test_a_promoted_cell_goes_on_where_its_rung_below_ended(tmp_path: Path) -> None:
@@ -232,7 +281,7 @@ def test_a_curve_that_begins_anew_or_is_half_written_is_read_once(tmp_path: Path
     assert [epoch["epoch"] for epoch in reader.new()] == [1, 2]
     reader.path.write_bytes(b'{"epoch":1}\n')
     assert reader.new() == []
-    reader.path.write_bytes(b'{"epoch":1}\n{"epoch":2}\n{"epoch":3}\n')
+    reader.path.write_bytes(b'{"epoch":1}\n{"epo{"epoch":2}\n{"epoch":1,"long":1}\n{"epoch":3}\n')
     assert [epoch["epoch"] for epoch in reader.new()] == [3]
 
 
@@ -251,9 +300,10 @@ def test_the_journal_says_how_cells_are_trained_and_another_way_is_refused(tmp_p
         assert named in str(error.value)
 
 
-def test_live_training_runs_on_ray_with_a_trainer_a_core_unless_told_otherwise() -> None:
+def test_live_training_runs_on_ray_with_a_trainer_a_core_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.config.available_cores", lambda: 99)
     config = parse({"evaluator": TRAIN}, "test")
-    assert config.pool.kind == "ray"
+    assert (config.pool.kind, config.pool.workers) == ("ray", 99)
     assert parse({"evaluator": TRAIN, "pool": {"workers": 7}}, "test").pool.workers == 7
     assert parse({"evaluator": TRAIN, "pool": {"kind": "inline"}}, "test").pool.kind == "inline"
 
@@ -278,7 +328,11 @@ def test_a_source_says_which_cells_and_budgets_there_are() -> None:
         ({"evaluator": {**TRAIN, "layers": 3}}, r"unknown key 'evaluator\.layers'"),
         ({"evaluator": {**TRAIN, "preset": "gpu"}}, "unknown preset 'gpu'"),
         ({"evaluator": {**TRAIN, "device": "tpu"}, "pool": {"kind": "inline"}}, "no device 'tpu'"),
+        ({"evaluator": {**TRAIN, "device": "tpu"}}, "no device 'tpu'"),
+        ({"evaluator": {**TRAIN, "dataset": "cifar-10", "data": "."}}, "get cifar-10"),
         ({"evaluator": {**TRAIN, "grid": {"learning_rate": [-1.0]}}}, r"evaluator\.grid\.learning_rate\.0 = -1\.0"),
+        ({"evaluator": {**TRAIN, "grid": {"learning_rate": [float("inf")]}}}, r"learning_rate\.0 = inf"),
+        ({"evaluator": {**TRAIN, "grid": {"crop": [100_000]}}}, r"evaluator\.grid\.crop\.0 = 100000"),
         ({"evaluator": "train"}, r"evaluator"),
         ({"evaluator": {**TRAIN, "dataset": "cifar-10", "data": "."}, "pool": {"kind": "inline"}}, "get cifar-10"),
     ],

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from nas.cell import Cell
 from nas.errors import ArchsweepError, EvaluationError
@@ -23,8 +27,8 @@ from tests.cells import cells
 from workers.base import evaluate
 from workers.datasets import Data, load
 from workers.live import CurveReader
-from workers.network import Network
-from workers.optimizers import TensorFlowRMSprop
+from workers.network import MaxPool, Network
+from workers.optimizers import TensorFlowRMSprop, make_optimizer
 from workers.recipe import Recipe, preset
 from workers.train_evaluator import TrainEvaluator
 from workers.train_source import TrainSpec, trainings
@@ -162,8 +166,33 @@ def test_a_checkpoint_that_is_damaged_or_another_trainings_is_not_used(digits: D
     assert (train(CELL, SETTING, digits, (6,), checkpoint_path=path).metrics[:, ACCURACIES] == other).all()
 
 
+@pytest.mark.parametrize("damage", ["no progress", "progress cut off", "no epoch", "a weight less", "another name"])
+def test_a_checkpoint_whose_parts_do_not_fit_costs_its_epochs(digits: Data, tmp_path: Path, damage: str) -> None:
+    path, seen = tmp_path / "checkpoint", list[Epoch]()
+    whole = train(CELL, SETTING, digits, (5,), checkpoint_path=path).metrics[:, ACCURACIES]
+    with safe_open(path, "pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    weight = next(name for name in tensors if name.startswith("network."))
+    match damage:
+        case "no progress":
+            del metadata["progress"]
+        case "progress cut off":
+            metadata["progress"] = metadata["progress"][:-3]
+        case "no epoch":
+            metadata["progress"] = metadata["progress"].replace('"epoch"', '"epochs"')
+        case "a weight less":
+            del tensors[weight]
+        case "another name":
+            tensors["weights"] = tensors.pop(weight)
+    save_file(tensors, path, metadata)
+    again = train(CELL, SETTING, digits, (5,), seen.append, path).metrics[:, ACCURACIES]
+    assert (again == whole).all()
+    assert [epoch.number for epoch in seen] == [1, 2, 3]
+
+
 def test_a_training_stops_when_it_is_told_to(digits: Data) -> None:
-    outcome = train(CELL, SETTING, digits, (5,), lambda report: report.number < 1)
+    reports: list[Epoch] = []
+    outcome = train(CELL, SETTING, digits, (5,), reports.append, stopped=lambda: bool(reports))
     assert outcome.epochs == 1
     assert np.isnan(outcome.metrics[0, :4]).all()
     assert np.isfinite(outcome.metrics[0, 4:]).all()
@@ -265,6 +294,100 @@ def test_rungs_are_parts_of_one_training_and_cost_what_they_add(tmp_path: Path) 
     (curve,) = tmp_path.glob("*.jsonl")
     whole = json.loads(curve.read_bytes().splitlines()[-1])["seconds"]
     assert first.training_seconds + second.training_seconds + last.training_seconds == pytest.approx(whole)
+
+
+def test_a_rung_that_is_trained_again_costs_what_it_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(1_000))
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(ticks)))
+    evaluator = TrainEvaluator(TrainSpec((SETTING,), live=tmp_path))
+    first, second, last, again = (evaluator(Proposal(CELL, epochs), 0) for epochs in (1, 2, 3, 2))
+    assert again == second
+    assert len({result.objective for result in (first, second, last)}) == 3
+    (curve,) = tmp_path.glob("*.jsonl")
+    assert [json.loads(line)["epoch"] for line in curve.read_bytes().splitlines()] == [1, 2, 3, 1, 2]
+
+
+def test_accuracies_are_of_the_images_that_they_are_named_after(digits: Data) -> None:
+    training = Training(CELL, replace(SETTING, data=replace(SETTING.data, scored=700)), digits, (0,), "cpu")
+    training.run_epoch()
+    found = dict(zip(METRICS, training.outcome().metrics[0], strict=True))
+    pixels = digits.train.images.astype(np.float64)
+    training.network.eval()
+    for name, split in (
+        ("train", digits.train.part(0, 700, 1)),
+        ("validation", digits.validation),
+        ("test", digits.test),
+    ):
+        images = torch.tensor((split.images - pixels.mean()) / pixels.std(), dtype=torch.float32)
+        with torch.no_grad():
+            classes = training.network(images)[:, 0].argmax(1).numpy()
+        assert found[f"final_{name}_accuracy"] == pytest.approx((classes == split.labels).mean(), abs=1e-9)
+    assert len({found[f"final_{name}_accuracy"] for name in ("train", "validation", "test")}) == 3
+
+
+@pytest.mark.parametrize("change", [{"crop": 1}, {"flip": True}])
+def test_augmentation_takes_part_in_training_and_not_in_evaluation(digits: Data, change: dict[str, Any]) -> None:
+    recipe = replace(SETTING.recipe, **change)
+    losses = []
+    for setting in (SETTING, replace(SETTING, recipe=recipe)):
+        training = Training(CELL, setting, digits, (0,), "cpu")
+        before = training.accuracy(digits.test)
+        assert training.accuracy(digits.test) == before
+        losses.append((before, training.run_epoch()[0]))
+    assert losses[0][0] == losses[1][0]
+    assert losses[0][1] != losses[1][1]
+
+
+def test_the_rate_of_every_step_is_on_the_cosine(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = replace(SETTING, recipe=replace(SETTING.recipe, epochs=2, batch=250, warmup=0, learning_rate=0.3))
+    training, rates = Training(CELL, setting, digits, (0,), "cpu"), list[float]()
+    step = training._optimizer.step
+
+    def noting() -> None:
+        rates.append(training._optimizer.param_groups[0]["lr"])
+        step()
+
+    monkeypatch.setattr(training._optimizer, "step", noting)
+    training.run_epoch()
+    training.run_epoch()
+    assert rates == pytest.approx(0.15 * (1 + np.cos(np.pi * np.arange(8) / 8)))
+
+
+def test_batch_normalisation_keeps_the_share_of_the_old_value_that_the_recipe_says() -> None:
+    stem = Network(CELL, SETTING.skeleton, momentum=0.9).stem
+    images = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = stem.convolution(images).detach()
+    stem(images)
+    torch.testing.assert_close(stem.normalisation.running_mean, 0.1 * found.mean((0, 2, 3)))
+    torch.testing.assert_close(stem.normalisation.running_var, 0.9 + 0.1 * found.var((0, 2, 3)))
+
+
+def test_pooling_takes_the_largest_of_three_by_three() -> None:
+    image = torch.arange(9.0).view(1, 1, 3, 3)
+    assert MaxPool()(image)[0, 0].tolist() == [[4, 5, 5], [7, 8, 8], [7, 8, 8]]
+
+
+def test_sgd_has_l2_and_nesterovs_momentum() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    optimizer = make_optimizer(layer, Recipe(optimizer="sgd", learning_rate=0.1, momentum=0.8, weight_decay=0.5))
+    value, momentum = layer.weight.item(), 0.0
+    for gradient in (1.0, -3.0, 0.5):
+        layer.weight.grad = torch.tensor([[gradient]])
+        optimizer.step()
+        full = gradient + 0.5 * value
+        momentum = 0.8 * momentum + full
+        value -= 0.1 * (full + 0.8 * momentum)
+        assert layer.weight.item() == pytest.approx(value, rel=1e-5)
+
+
+def test_adamw_decays_weights_apart_from_the_gradient() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    optimizer = make_optimizer(layer, Recipe(optimizer="adamw", learning_rate=0.1, momentum=0.8, weight_decay=0.5))
+    before = layer.weight.item()
+    layer.weight.grad = torch.tensor([[3.0]])
+    optimizer.step()
+    assert layer.weight.item() == pytest.approx(before * (1 - 0.1 * 0.5) - 0.1, rel=1e-5)  # a first step is of size 1
+    assert optimizer.param_groups[0]["betas"][0] == 0.8
 
 
 def test_rmsprop_is_tensorflows() -> None:

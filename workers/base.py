@@ -48,6 +48,12 @@ class Fault(str):
     """The reason of a failure that may be the worker's, so that another one may succeed."""
 
 
+class Obstacle(Fault):
+    """A fault of what surrounds the evaluator, a disk that is full for example: if no worker succeeds, the search ends
+    until somebody has seen to it, and no proposal is to blame.
+    """
+
+
 def evaluate(evaluator: Evaluator, proposal: Proposal, seed: int) -> Result | str:
     """The result, or the reason why there is none. An objective that is not a number is no result."""
     try:

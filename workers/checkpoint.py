@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -19,7 +22,11 @@ from nas.files import replacing
 
 
 class AheadError(Exception):
-    """A checkpoint has come further than is asked for, so there is no going on from it."""
+    """A checkpoint has come further than is asked for, so there is no going on from it. rungs: see `Progress`."""
+
+    def __init__(self, rungs: tuple[tuple[int, float], ...]) -> None:
+        super().__init__()
+        self.rungs = rungs
 
 
 @dataclass(frozen=True)
@@ -77,28 +84,47 @@ def save(path: Path, identity: str, network: nn.Module, optimizer: Optimizer, pr
 
 def load(path: Path, identity: str, network: nn.Module, optimizer: Optimizer, until: int) -> Progress | None:
     """Puts network and optimiser back, and says how far they were; None if there is no whole checkpoint of this
-    training: one that cannot be read costs the epochs that it held, nothing else. Raises `AheadError` if it is of
-    a later epoch than ``until``."""
+    training: one that cannot be read, or is of a network with other weights, costs the epochs that it held, nothing
+    else. Raises `AheadError` if it is of a later epoch than ``until``."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
-    except (OSError, SafetensorError):
+        if metadata.get("identity") != identity:
+            return None
+        progress = _progress(json.loads(metadata["progress"]))
+        weights, state = _parts(tensors)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
-    if metadata.get("identity") != identity:
+    if progress.epoch > until:
+        raise AheadError(progress.rungs)
+    if _shapes(weights) != _shapes(network.state_dict()):
         return None
-    about = json.loads(metadata["progress"])
-    if about["epoch"] > until:
-        raise AheadError
-    network.load_state_dict(
-        {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
-    )
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, number, slot = name.split(".")
-            state.setdefault(int(number), {})[slot] = value
+    network.load_state_dict(weights)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return progress
+
+
+def _progress(about: Any) -> Progress:
+    """The inverse of what `save` writes. Raises KeyError, TypeError or ValueError."""
     halfway = np.array(about["halfway"], np.float64)
     rungs = tuple((int(epochs), float(seconds)) for epochs, seconds in about["rungs"])
-    return Progress(about["epoch"], about["seconds"], halfway, tuple(about["lost"]), rungs)
+    return Progress(int(about["epoch"]), float(about["seconds"]), halfway, tuple(about["lost"]), rungs)
+
+
+def _parts(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]]:
+    """The weights by name, and what the optimiser holds by the number of the weight. Raises ValueError."""
+    weights: dict[str, Tensor] = {}
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "network":
+            weights[rest] = value
+        else:
+            number, _, slot = rest.partition(".")
+            state.setdefault(int(number), {})[slot] = value
+    return weights, state
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}

@@ -16,13 +16,14 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import ArchsweepError, DataError
+from nas.network import Count
 
 Pixels = NDArray[np.uint8]
 CLASSES = 10
@@ -41,11 +42,11 @@ class DataSpec:
     """
 
     dataset: str
-    train: int
-    validation: int
-    test: int
-    pool: int = 1
-    scored: int = 10_000
+    train: Count
+    validation: Count
+    test: Count
+    pool: Count = 1
+    scored: Count = 10_000
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,13 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of every channel, (channels,) each; a channel of one level deviates by 0.001."""
+        channels = [np.ascontiguousarray(channel).reshape(-1) for channel in self.images.swapaxes(0, 1)]
+        deviations = np.array([channel.std() for channel in channels])
+        return np.array([channel.mean() for channel in channels]), np.maximum(deviations, 1e-3)
 
     def part(self, start: int, stop: int, pool: int) -> Split:
         return Split(pooled(self.images[start:stop], pool), self.labels[start:stop])
@@ -173,11 +181,12 @@ def _bytes_in(folder: Path, name: str) -> bytes:
 
 def _cifar_archive(archive: Path, advice: str) -> tuple[Split, Split]:
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, "r:gz") as tar:
 
             def read(name: str) -> bytes:
-                member = tar.extractfile(f"{CIFAR_FOLDER}/{name}")
-                return member.read() if member else b""
+                member = tar.getmember(f"{CIFAR_FOLDER}/{name}")
+                file = tar.extractfile(member) if member.isreg() else None  # a link may lead in a circle
+                return file.read() if file else b""
 
             return _cifar_splits(read, archive, advice)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:

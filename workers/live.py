@@ -2,7 +2,8 @@
 
 ``NAME.safetensors`` is the checkpoint of a training, there until its result is on record; of one that goes on rung by
 rung, until that of its last rung is. ``NAME.jsonl`` is its curve, kept: a line an epoch, which also says which process
-trained it. ``NAME-RUNG.stop``, made by anyone, ends the training after its current epoch, with what it has by then.
+trained it; an epoch that is trained again has another line. ``NAME-RUNG.stop``, made by anyone, ends the training after
+its current epoch, with what it has by then.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import orjson
 
 from nas.cell import Cell
+from nas.files import FULL, no_room
 
 CHECKPOINT = ".safetensors"
 
@@ -47,16 +49,24 @@ class LiveTraining:
         return self.folder / f"{self.name}.jsonl"
 
     def begin(self) -> None:
-        """Called by who trains, first. A training that begins anew has a new curve."""
+        """Called by who trains, first."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.checkpoint.exists():
-            self.curve.unlink(missing_ok=True)
 
-    def report(self, epoch: Mapping[str, float]) -> bool:
-        """Adds an epoch to the curve; whether the training should go on."""
-        with self.curve.open("ab", buffering=0) as file:
-            file.write(orjson.dumps({**epoch, "by": f"{socket.gethostname()}:{os.getpid()}"}) + b"\n")
-        return not self._stop.exists()
+    def report(self, epoch: Mapping[str, float]) -> None:
+        """Adds an epoch to the curve. Raises `DataError` if the disk is full."""
+        line = orjson.dumps({**epoch, "by": f"{socket.gethostname()}:{os.getpid()}"}) + b"\n"
+        try:
+            with self.curve.open("ab", buffering=0) as file:
+                file.write(line)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise no_room(self.curve, error) from None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody asked the training to end."""
+        return self._stop.exists()
 
     def stop(self) -> None:
         """Asks the training to end after its current epoch; safe when it has ended."""
@@ -78,8 +88,8 @@ class LiveTraining:
 
 
 def forget_checkpoints(folder: Path) -> None:
-    """Removes those of trainings that might have gone on, once none will."""
-    for path in folder.glob(f"*{CHECKPOINT}"):
+    """Removes those of trainings that might have gone on, once none will, and what was left of kills while saving."""
+    for path in (*folder.glob(f"*{CHECKPOINT}"), *folder.glob(f".*{CHECKPOINT}.*.part")):
         path.unlink(missing_ok=True)
 
 
@@ -89,24 +99,20 @@ class CurveReader:
 
     path: Path
     most: float = math.inf
-    position: int = 0
     last: float = 0.0
 
     def new(self) -> list[dict[str, Any]]:
         """The epochs since the last call, each once, though one that was trained again was told twice."""
         try:
-            with self.path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self.position:
-                    self.position = 0  # begun anew
-                file.seek(self.position)
-                found = file.read()
+            found = self.path.read_bytes()
         except FileNotFoundError:
             return []
-        whole = found[: found.rfind(b"\n") + 1]
-        self.position += len(whole)
         epochs = []
-        for line in whole.splitlines():
-            epoch = orjson.loads(line)
+        for line in found[: found.rfind(b"\n") + 1].splitlines():
+            try:
+                epoch = orjson.loads(line)
+            except orjson.JSONDecodeError:  # cut off by a full disk or a power cut
+                continue
             if self.last < epoch["epoch"] <= self.most:
                 self.last = epoch["epoch"]
                 epochs.append(epoch)

@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.errors import ArchsweepError
 from nas.trial import Proposal, Result
-from workers.base import Evaluator, Fault, evaluate
+from workers.base import Evaluator, Fault, Obstacle, evaluate
 
 Batch = list[tuple[Proposal, int]]
 LOOK = 0.5
@@ -27,7 +27,8 @@ LOOK = 0.5
 AGAIN = 10.0
 """Seconds before a node that could not make its host is tried again."""
 QUIET = 5.0
-"""Seconds without any host before a line says so."""
+"""Seconds without any host before a line says so; `MAKING` if some are being made, or wait for room."""
+MAKING = 30.0
 CONNECT_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class Host:
     def _outcome(self, proposal: Proposal, seed: int) -> Result | str:
         try:
             return evaluate(self._evaluator, proposal, seed)
+        except ArchsweepError as error:
+            return Obstacle(error)
         except Exception as error:
             return Fault(f"{type(error).__name__}: {first_line(error)}".removesuffix(": "))
 
@@ -235,7 +238,7 @@ class Fleet:
                 f"the Ray cluster had no worker for {self._patience:g} s ({self._reason}); run the same command again "
                 "to go on when it has"
             )
-        elif not self._said and now - self._none_since > QUIET:
+        elif not self._said and now - self._none_since > (MAKING if self._starting else QUIET):
             self._said = True
             log.warning("the Ray cluster has no worker now (%s); waiting %g s for one", self._reason, self._patience)
 

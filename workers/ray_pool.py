@@ -11,8 +11,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from nas.errors import ArchsweepError
 from nas.trial import Result, Trial
-from workers.base import Evaluator, Fault, finish
+from workers.base import Evaluator, Fault, Obstacle, finish
 from workers.ray_fleet import Fleet, Handle, HostSpec, first_line
 
 BATCHES_IN_FLIGHT = 2
@@ -174,12 +175,17 @@ class RayPool:
         return [trial for trial in landed if trial is not None]
 
     def _again(self, trial: Trial, fault: Fault, flight: Flight, whose: bool) -> Trial | None:
-        """Queues a trial that met a fault, which was its own or not; failed if it has had too many."""
+        """Queues a trial that met a fault, which was its own or not; failed if it has had too many.
+
+        Raises `ArchsweepError` if the last of them was an obstacle.
+        """
         past = self._past.setdefault(trial.number, Past())
         past.faults += whose
         past.host = flight.host
         past.alone |= not whose
         if past.faults > self._retries:
+            if isinstance(fault, Obstacle):
+                raise ArchsweepError(fault)
             return trial.failed(f"{fault} (tried {past.faults} times)", flight.started, self.now)
         self._queue.append(trial)
         return None

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
 
 from nas.errors import ArchsweepError
 from nas.network import Skeleton
 from workers.datasets import DataSpec
 
 Optimizer = Literal["rmsprop", "sgd", "adamw"]
+LearningRate = Annotated[float, Gt(0), Le(1e6)]
+WeightDecay = Annotated[float, Ge(0), Le(1e6)]
+Crop = Annotated[int, Ge(0), Le(32)]
+Momentum = Annotated[float, Gt(0), Lt(1)]
+"""Types with their ranges, which are checked where values come from a file."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,12 @@ class Recipe:
     epochs: int = 108
     batch: int = 256
     optimizer: Optimizer = "rmsprop"
-    learning_rate: float = 0.2
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    warmup: int = 1
-    normalisation_momentum: float = 0.997
-    crop: int = 4
+    learning_rate: LearningRate = 0.2
+    momentum: Momentum = 0.9
+    weight_decay: WeightDecay = 1e-4
+    warmup: Annotated[int, Ge(0)] = 1
+    normalisation_momentum: Momentum = 0.997
+    crop: Crop = 4
     flip: bool = True
 
 
@@ -66,11 +73,6 @@ class Setting:
     def to_json(self) -> dict[str, Any]:
         """All of it as nested JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Setting:
-        """The inverse of `to_json`; what an older version did not know yet has its default. Raises `TypeError`."""
-        return cls(DataSpec(**values["data"]), Skeleton(**values["skeleton"]), Recipe(**values["recipe"]))
 
 
 SHAPES = {"digits": (1, 8), "fashion-mnist": (1, 28), "cifar-10": (3, 32)}

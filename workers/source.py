@@ -37,6 +37,7 @@ class Source:
     best: the highest test accuracy that can be had, what regret is counted from; None if nobody knows. alone: an
     evaluation keeps a core busy, so each needs a process of its own. longest: the most training seconds of any cell,
     None if nobody knows. trainings: the files of a proposal's trainings with a seed; None if it trains nothing.
+    check: raises `ArchsweepError` if an evaluator cannot be made on this machine, without making one.
     """
 
     here: Callable[[], Evaluator]
@@ -50,3 +51,4 @@ class Source:
     alone: bool = False
     longest: Callable[[], float | None] = lambda: None
     trainings: Callable[[Proposal, int], Sequence[LiveTraining]] | None = None
+    check: Callable[[], None] = lambda: None

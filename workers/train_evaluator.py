@@ -19,13 +19,14 @@ from workers.trainer import Epoch, Outcome, check_device, train
 class TrainEvaluator:
     """An `Evaluator` that trains. Raises `ArchsweepError` if the device or the images are missing.
 
-    on_epoch: see `workers.trainer.train`.
+    on_epoch: called after every epoch.
     """
 
-    def __init__(self, spec: TrainSpec, on_epoch: Callable[[Epoch], bool | None] | None = None) -> None:
+    def __init__(self, spec: TrainSpec, on_epoch: Callable[[Epoch], None] = lambda _: None) -> None:
         self.spec, self._on_epoch = spec, on_epoch
         check_device(spec.device)
         self._data = load(spec.settings[0].data, spec.folder)
+        self._data.train.statistics  # noqa: B018  # now, as it takes memory that no training is to be charged for
 
     def __call__(self, proposal: Proposal, seed: int) -> Result:
         """The training with the best validation accuracy of all settings, at the cost of all.
@@ -53,14 +54,20 @@ class TrainEvaluator:
         if until > setting.recipe.epochs:
             raise EvaluationError(f"a training has {setting.recipe.epochs} epochs; got {until}")
 
-        def heard(epoch: Epoch) -> bool:
-            goes_on = live is None or live.report(epoch.to_json())
-            return (self._on_epoch is None or self._on_epoch(epoch) is not False) and goes_on
+        def heard(epoch: Epoch) -> None:
+            if live is not None:
+                live.report(epoch.to_json())
+            self._on_epoch(epoch)
+
+        def stopped() -> bool:
+            return live is not None and live.stopped
 
         if live is not None:
             live.begin()
         checkpoint = None if live is None else live.checkpoint
-        outcome = train(proposal.cell, setting, self._data, (seed,), heard, checkpoint, self.spec.device, until)
+        outcome = train(
+            proposal.cell, setting, self._data, (seed,), heard, checkpoint, self.spec.device, until, stopped
+        )
         parameters = cost(proposal.cell, setting.skeleton).parameters
         return self._result(outcome, parameters, self._said(number, outcome, until))
 

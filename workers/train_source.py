@@ -13,6 +13,7 @@ from nas.catalogue import cells_up_to
 from nas.graph import MAX_VERTICES
 from nas.trial import Proposal
 from workers.base import Evaluator
+from workers.datasets import load
 from workers.live import LiveTraining
 from workers.recipe import Setting
 from workers.source import Seconds, Source
@@ -58,6 +59,15 @@ def make_trainer(spec: TrainSpec) -> Evaluator:
     return TrainEvaluator(spec)
 
 
+def check(spec: TrainSpec) -> None:
+    """Raises `ArchsweepError` if this machine lacks the images or the device."""
+    load(spec.settings[0].data, spec.folder)
+    if spec.device != "cpu":
+        from workers.trainer import check_device  # torch takes seconds to import
+
+        check_device(spec.device)
+
+
 def train_source(spec: TrainSpec, max_vertices: int = MAX_VERTICES) -> Source:
     """What a search on the cells of so many vertices has to know."""
     make, first = partial(make_trainer, spec), spec.settings[0]
@@ -80,6 +90,7 @@ def train_source(spec: TrainSpec, max_vertices: int = MAX_VERTICES) -> Source:
         seconds=Seconds.MEASURED,
         alone=True,
         trainings=None if spec.live is None else partial(trainings, spec),
+        check=partial(check, spec),
     )
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -82,16 +83,18 @@ def train(
     setting: Setting,
     data: Data,
     seeds: Sequence[int],
-    on_epoch: Callable[[Epoch], bool | None] | None = None,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
     checkpoint_path: Path | None = None,
     device: str = "cpu",
     until: int | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Trains a cell once a seed, all together, and evaluates it halfway and at the end.
 
-    on_epoch: called after every epoch; the training stops if it returns False. checkpoint_path: written after every
-    epoch; a training of the same cell, setting and seeds that finds it goes on from there. until: it ends after so many
-    of the setting's epochs, a rung of which a later call goes on.
+    on_epoch: called after every epoch. checkpoint_path: written after every epoch; a training of the same cell, setting
+    and seeds that finds it goes on from there. until: it ends after so many of the setting's epochs, a rung of which a
+    later call goes on. stopped: asked after every epoch whether the training is to end early; also by one that goes on
+    from a checkpoint, before anything else, so that it ends where it would have ended.
     Raises `EvaluationError` if every repeat diverges.
     """
     with one_thread():
@@ -99,14 +102,14 @@ def train(
         if checkpoint_path is not None:
             try:
                 training.resume(checkpoint_path)
-            except AheadError:
+            except AheadError as ahead:
+                training.progress = replace(training.progress, rungs=ahead.rungs)
                 checkpoint_path = None  # who comes to a later rung goes on from there
-        while training.progress.epoch < training.until:
+        while training.progress.epoch < training.until and not (training.progress.epoch and stopped()):
             loss, accuracy = training.run_epoch()
             if checkpoint_path is not None:
                 training.save(checkpoint_path)
-            if on_epoch is not None and on_epoch(training.report(loss, accuracy)) is False:
-                break
+            on_epoch(training.report(loss, accuracy))
         training.end()
         if checkpoint_path is not None and training.until < setting.recipe.epochs:
             training.save(checkpoint_path)
@@ -145,7 +148,7 @@ class Training:
         ]
         self._steps = setting.data.train // self._recipe.batch  # an epoch leaves out what fills no batch
         self._total = self._steps * self._recipe.epochs
-        self._clock = self._gpu_seconds if self._on_gpu else time.thread_time
+        self._clock = partial(_gpu_seconds, self._device) if self._on_gpu else time.thread_time
         self.progress = Progress(0, 0.0, np.full((len(seeds), len(METRICS) // 2), np.nan))
 
     def run_epoch(self) -> tuple[Tensor, Tensor]:
@@ -245,9 +248,10 @@ class Training:
     def _identity(self) -> str:
         return identity(self._cell, self._setting, self._seeds)
 
-    def _gpu_seconds(self) -> float:
-        torch.cuda.synchronize(self._device)
-        return time.perf_counter()
+
+def _gpu_seconds(device: torch.device) -> float:
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def identity(cell: Cell, setting: Setting, seeds: Sequence[int]) -> str:
@@ -262,10 +266,8 @@ class Images:
         self._device = device
         self._images = torch.from_numpy(train.images.copy()).to(device)
         self._labels = torch.from_numpy(train.labels).to(device)
-        channels = train.images.swapaxes(0, 1).reshape(train.images.shape[1], -1)
         self._mean, self._std = (
-            torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
-            for values in (channels.mean(1), np.maximum(channels.std(1), 1e-3))
+            torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1) for values in train.statistics
         )
 
     def batch(
