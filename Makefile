@@ -33,8 +33,7 @@ bench: $(VENV)/.ready
 
 demo: $(VENV)/.ready
 	@case "$(TABLE)" in \
-	  "") if [ -f nas/tables/fashion5.arrow ]; then name=fashion5; set --; \
-	    else name=pretrained-nb101; set -- --evaluator "$$name"; fi;; \
+	  "") name=fashion5; set --;; \
 	  *.tfrecord|*.parquet|*.csv) name="$$(basename "$(TABLE)")"; table="runs/demo/$$name.arrow"; mkdir -p runs/demo; \
 	    test "$$table" -nt "$(TABLE)" || $(BIN)/archsweep table import "$(TABLE)" "$$table" || exit 2; \
 	    set -- --table "$$table";; \

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -113,8 +113,8 @@ class Table:
         self.fingerprint: str = about["fingerprint"]
         self.made: Mapping[str, Any] = about.get("made", {})
         self._batch = batch
-        self.cells: NDArray[np.int32] = batch.column("cell").to_numpy()
-        self.parameters: NDArray[np.int32] = batch.column("trainable_parameters").to_numpy()
+        self.cells: NDArray[np.int32] = _view(batch.column("cell"))
+        self.parameters: NDArray[np.int32] = _view(batch.column("trainable_parameters"))
         self.names = tuple(name for name in METRICS if name in batch.schema.names)
         self._check()
         rows = np.full(CELLS, -1, np.int32)
@@ -143,7 +143,7 @@ class Table:
         shape = (len(self), len(self.budgets), self.repeats)
         if name not in self.names:
             return np.broadcast_to(BLANK, shape)
-        return cast("NDArray[np.float64]", self._batch.column(name).flatten().to_numpy().reshape(shape))
+        return _view(self._batch.column(name).flatten()).reshape(shape)
 
     def row(self, cell: int) -> int:
         """The row of a catalogue number, -1 if the table lacks it."""
@@ -208,6 +208,12 @@ class Table:
     def cell(self, row: int) -> Cell:
         """The cell of a row, in its published form."""
         return Cell.numbered(int(self.cells[row]))
+
+
+def _view(column: pa.Array) -> NDArray[Any]:
+    """A column's values where they lie. (`to_numpy` imports pandas: a fifth of a second, and a ctrl-C then is lost.)"""
+    values: NDArray[Any] = np.from_dlpack(column)
+    return values
 
 
 def write(data: TableData, path: Path) -> None:

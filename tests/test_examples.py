@@ -89,17 +89,7 @@ def test_make_demo_takes_a_source_or_a_table(suffix: str, data: Path, small_tabl
         assert "60 (0 failed)" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("shipped", "searched"),
-    [
-        (True, ["--out", "runs/demo/fashion5-search"]),
-        (False, ["--evaluator", "pretrained-nb101", "--out", "runs/demo/pretrained-nb101-search"]),
-    ],
-)
-def test_make_demo_without_a_table_takes_what_is_in_the_box(shipped: bool, searched: list[str], tmp_path: Path) -> None:
-    if shipped:
-        (tmp_path / "nas" / "tables").mkdir(parents=True)
-        (tmp_path / "nas" / "tables" / "fashion5.arrow").touch()
+def test_make_demo_without_a_table_takes_the_one_in_the_box(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     for file in ("pyproject.toml", "constraints.txt", ".ready"):
         (tmp_path / file).touch()
@@ -109,4 +99,4 @@ def test_make_demo_without_a_table_takes_what_is_in_the_box(shipped: bool, searc
     done = subprocess.run(
         ["make", "--no-print-directory", "demo", "VENV=."], capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert done.stdout.split() == ["search", "examples/demo.toml", *searched]
+    assert done.stdout.split() == ["search", "examples/demo.toml", "--out", "runs/demo/fashion5-search"]
