@@ -27,4 +27,4 @@ def cell_of_hash(module_hash: str, progress: Progress = lambda *_: None) -> Cell
         if found.size:
             return Cell.numbered(start + int(found[0]))
         progress("looking for the hash", stop, CELLS)
-    raise DataError(f"no cell has module_hash {module_hash}; give the cell itself with --cell")
+    raise DataError(f"no cell has module_hash {module_hash}; give the cell itself, as JSON")

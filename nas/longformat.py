@@ -2,7 +2,8 @@
 
 Columns: ``adjacency`` and ``operations`` (the form of `Cell.to_json`), ``epochs``; then, as far as the source has them,
 ``repeat``, ``module_hash`` (16 bytes or hexadecimal), ``trainable_parameters``, the eight metrics of `METRICS`, and the
-four final ones also without their prefix (``test_accuracy`` is ``final_test_accuracy``). Others are ignored.
+four final ones also without their prefix (``test_accuracy`` is ``final_test_accuracy``), one at least. Others are
+ignored, unless they are named like a metric.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ def read(path: Path) -> Records:
     for name in ("adjacency", "operations", "epochs"):
         if name not in table.column_names:
             raise DataError(f"{path} has no column {name}; it has {', '.join(table.column_names)}")
+    short = {name.removeprefix("final_") for name in METRICS}
+    known = short.union(METRICS).intersection(table.column_names)
+    wrong = [name for name in table.column_names if name.endswith(("_accuracy", "_time")) and name not in known]
+    if wrong or not known:
+        what = f"column {wrong[0]} is no metric" if wrong else "there is no metric"
+        raise DataError(f"{path}: {what}; metrics are {', '.join(METRICS)}")
     cells = _cells(path, table)
     values = [_metric(path, table, name) for name in METRICS]
     return Records(

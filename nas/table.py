@@ -39,6 +39,8 @@ METRICS = tuple(
 """The eight published metrics: accuracies as fractions, training time in seconds up to that point."""
 VERSION = 1
 METADATA = b"archsweep"
+ARROW = b"ARROW1"
+"""What an Arrow IPC file begins with."""
 MAX_REPEATS = 1_000
 BLANK = np.full(1, np.nan)
 PREDICTED = "predicted"
@@ -290,6 +292,14 @@ def _heads(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(hashes[:, :8]).view(">u8").ravel().astype(np.uint64)
 
 
+def refuse_other(path: Path) -> None:
+    """Raises `DataError` if a file is there that is no Arrow file, which a table may not take the place of."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(len(ARROW)) != ARROW:
+                raise DataError(f"{path} is there, and is no table; choose another file, or delete it")
+
+
 def _open(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
@@ -303,7 +313,8 @@ def _open(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
         raise DataError(f"no table at {path}; make one with `archsweep table import SRC {path}`") from None
     except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} is no archsweep table ({reason}); make one with `archsweep table import`") from None
+        advice = "it may be cut off, or make one with `archsweep table import`"
+        raise DataError(f"{path} is no archsweep table ({reason}); {advice}") from None
     if not isinstance(about, dict) or about.get("version") != VERSION:
         raise DataError(f"{path} has another table version than {VERSION}; import its source again")
     for name, kind in SCHEMA.items():

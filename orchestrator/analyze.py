@@ -19,7 +19,7 @@ from nas.catalogue import CELLS
 from nas.errors import DataError
 from nas.graph import INTERIOR, OPERATIONS
 from nas.table import Table
-from orchestrator.landscape import autocorrelation, distances, replaced, shapes, walk
+from orchestrator.landscape import autocorrelation, distances, mean_known, replaced, shapes, walk
 from orchestrator.statistics import spearman
 
 Floats = NDArray[np.float64]
@@ -91,7 +91,7 @@ class Analysis:
         names = SHORT[OPERATIONS[old]], SHORT[OPERATIONS[new]]
         paper = PAPER.get(names) if self.published else None
         known = int((~np.isnan(gain)).sum())
-        return Replacement(*names, known, 100 * _mean(gain), 100 * _mean(factor), paper)
+        return Replacement(*names, known, 100 * mean_known(gain), 100 * mean_known(factor), paper)
 
     @cached_property
     def shape_means(self) -> dict[str, Floats]:
@@ -111,7 +111,7 @@ class Analysis:
     def seconds_by_width(self) -> list[float]:
         """Mean training seconds of the cells of each width, from 1 on."""
         _, width = shapes()
-        return [_mean(self.seconds[width == w]) for w in range(1, int(width.max()) + 1)]
+        return [mean_known(self.seconds[width == w]) for w in range(1, int(width.max()) + 1)]
 
     @cached_property
     def random_walks(self) -> Floats:
@@ -128,8 +128,9 @@ class Analysis:
         products = np.full((SOURCES, REACH + 1), np.nan)
         for row, source in zip(products, sources, strict=True):
             far = distances(int(source), REACH)
-            row[:] = [_mean(centred[source] * centred[far == d]) for d in range(REACH + 1)]
-        return np.asarray(np.nanmean(products, 0) / np.nanmean(centred[sources] ** 2))
+            row[:] = [mean_known(centred[source] * centred[far == d]) for d in range(REACH + 1)]
+        means = [mean_known(column) for column in products.T]
+        return np.array(means, np.float64) / mean_known(centred[sources] ** 2)
 
     @cached_property
     def around_best(self) -> list[float]:
@@ -137,7 +138,7 @@ class Analysis:
         far = distances(int(np.nanargmax(self.accuracy)), REACH)
         good = self.accuracy > np.nanmax(self.accuracy) - CLOSE
         known = ~np.isnan(self.accuracy)
-        return [_mean(good[(far == d) & known].astype(float)) for d in range(1, REACH + 1)]
+        return [mean_known(good[(far == d) & known].astype(float)) for d in range(1, REACH + 1)]
 
     @cached_property
     def correlations(self) -> dict[str, float]:
@@ -190,11 +191,6 @@ class Analysis:
         }
         plain: dict[str, Any] = _without_nan(found)
         return plain
-
-
-def _mean(values: NDArray[Any]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def _without_nan(value: Any) -> Any:

@@ -106,10 +106,14 @@ def build(
     workers: processes, one thread each. limit: only the first so many cells of the plan's order; a later build may go
     on with more. folder: of the images. Raises `ArchsweepError`.
     """
-    if workers < 1 or (limit is not None and limit < 1):
-        raise ArchsweepError(f"need at least one worker and one cell, got {workers} and {limit}")
+    if workers < 1:
+        raise ArchsweepError(f"--workers must be at least 1, got {workers}")
+    if limit is not None and limit < 1:
+        raise ArchsweepError(f"--limit must be at least 1, got {limit}")
     if out.is_dir():  # found now, not after hours
         raise ArchsweepError(f"{out} is a folder; name a file for the table")
+    if out.exists() and not _beside(out, "journal").exists():
+        raise ArchsweepError(f"{out} is there, and no journal of a build of it; choose another file, or delete it")
     load(plan.setting.data, folder)  # missing images are found before anything is written
     cells = plan.cells()[:limit]
     taken = f"another process builds {out}; wait for it, or choose another file"

@@ -90,7 +90,7 @@ def cli() -> None:
 @click.option("--preset", "evaluator__preset", metavar="cpu|nasbench101", help="How to train.  [default: cpu]")
 @click.option("--dataset", "evaluator__dataset", metavar="NAME", help="What to train on.  [default: the preset's]")
 @click.option("--data", "evaluator__data", type=click.Path(path_type=Path), help="Folder of the data set's files.")
-@click.option("--device", "evaluator__device", help="What to train on: cpu or cuda.  [default: cpu]")
+@click.option("--device", "evaluator__device", help="cpu or cuda.  [default: cuda with --gpus, else cpu]")
 @click.option(
     "--surrogate", "evaluator__surrogate", metavar="NAME", help="With --evaluator surrogate.  [default: trees]"
 )
@@ -107,18 +107,38 @@ def cli() -> None:
 @click.option("--budget-seconds", type=float, help="Training seconds to spend, as the table counts them.")
 @click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
 @click.option("--objective", "objective__column", metavar="COLUMN", help="validation or test.  [default: validation]")
-@click.option("--repeat", "objective__repeat", metavar="sample|mean|N", help="Training seen.  [default: sample]")
+@click.option(
+    "--repeat",
+    "objective__repeat",
+    metavar="sample|mean|N",
+    help="Which training of a cell.  [default: sample]",
+)
 @click.option("--epochs", "objective__epochs", type=int, help="Budget of every trial.  [default: the table's largest]")
 @click.option(
     "--warm-start", metavar="DIR|URL", help="Search, or Optuna storage, whose results the searcher starts from."
 )
 @click.option("--duplicates", metavar="reuse|evaluate", help="What an isomorphic proposal costs.  [default: reuse]")
-@click.option("--pool", "pool__kind", metavar="simulated|inline|ray", help="Where it runs.  [default: simulated]")
-@click.option("--workers", "pool__workers", type=int, help="Trials in flight.  [default: 8]")
+@click.option(
+    "--pool",
+    "pool__kind",
+    metavar="simulated|inline|ray",
+    help="Where cells are evaluated; --evaluator train: ray.  [default: simulated]",
+)
+@click.option(
+    "--workers",
+    "pool__workers",
+    type=int,
+    help="Trials in flight; --evaluator train: a core each.  [default: 8]",
+)
 @click.option(
     "--speed-spread", "pool__speed_spread", type=float, help="Spread of simulated workers' speeds.  [default: 0]"
 )
-@click.option("--dispatch", "pool__dispatch", metavar="async|generation", help="When to ask.  [default: async]")
+@click.option(
+    "--dispatch",
+    "pool__dispatch",
+    metavar="async|generation",
+    help="Ask when one worker is free, or all.  [default: async]",
+)
 @click.option(
     "--cluster",
     "cluster",
@@ -286,13 +306,11 @@ def searchers(as_json: bool) -> None:
         }
         click.echo(json.dumps(listed))
         return
-    for name, entry in SEARCHERS.items():
-        click.echo(f"{name} ({entry.kind}): {entry.summary} ({entry.paper})")
+    filtering = "--filter POLICY, in front of any of them", FILTER
+    for name, entry in (*((f"{name} ({entry.kind})", entry) for name, entry in SEARCHERS.items()), filtering):
+        click.echo(f"{name}: {entry.summary} ({entry.paper})")
         for key, _, default, text in entry.parameters():
-            click.echo(f"  {key} = {default}: {text}")
-    click.echo(f"--filter POLICY, in front of any of them: {FILTER.summary}")
-    for key, _, default, text in FILTER.parameters():
-        click.echo(f"  {key} = {default}: {text}")
+            click.echo(f"  {key}{'' if default is None else f' = {json.dumps(default)}'}: {text}")
 
 
 cli.add_command(sweep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +37,25 @@ def audit(run_dir: Path, controls: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({name: asdict(one) for name, one in audits.items()}))
         return
-    show(str(run_dir), [{"gate": name, **asdict(one)} for name, one in audits.items()])
+    click.echo(str(run_dir))
+    shown = RichTable("", *audits)
+    for key in asdict(audits["filter"]):
+        shown.add_row(key.replace("_", " "), *(_said(key, getattr(one, key)) for one in audits.values()))
+    Console().print(shown)
+
+
+def _said(key: str, value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    if math.isnan(value):
+        return "unknown"
+    match key:
+        case "tau":
+            return f"{value:.3f}"
+        case "false_rejects" | "best":
+            return f"{value:.2%}"
+        case _:
+            return f"{100 * value:.3f} points"
 
 
 def show(title: str, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError, DataError
-from orchestrator.arguments import table_argument
+from orchestrator.arguments import CELL_HELP, table_argument
 from orchestrator.commands_train import build
 
 
@@ -39,7 +39,9 @@ def import_(source: Path, out: Path) -> None:
     """Import SOURCE and write the table OUT.
 
     SOURCE is the published NAS-Bench-101 TFRecord (any set of budgets), or trainings in the long format as Parquet or
-    CSV: columns adjacency, operations, epochs, repeat, and any of the eight metrics.
+    CSV: columns adjacency, operations, epochs, repeat, trainable_parameters, module_hash; and at least one of the
+    metrics final_test_accuracy, final_validation_accuracy, final_train_accuracy (fractions), final_training_time
+    (seconds), and the same with halfway_. An existing table OUT is replaced.
 
     \b
     The published file, then a table of your own:
@@ -47,7 +49,9 @@ def import_(source: Path, out: Path) -> None:
       archsweep table import trainings.parquet mine.arrow
     """
     from nas.importing import import_table
+    from nas.table import refuse_other
 
+    refuse_other(out)
     stderr = Console(stderr=True)
     with Progress(console=stderr, disable=not stderr.is_terminal) as bar:
         made = import_table(source, out, _reporter(bar))
@@ -67,8 +71,10 @@ def pretrained(out: Path) -> None:
       archsweep table pretrained predicted.arrow
       archsweep analyze predicted.arrow
     """
+    from nas.table import refuse_other
     from surrogate.pretrained.predicted import Predicted
 
+    refuse_other(out)
     stderr = Console(stderr=True)
     with Progress(console=stderr, disable=not stderr.is_terminal) as bar:
         made = Predicted().write(out, _reporter(bar))
@@ -151,7 +157,7 @@ def verify(table: Path) -> None:
 @table.command()
 @table_argument
 @click.option("--hash", "module_hash", metavar="MD5", help="The cell's module_hash.")
-@click.option("--cell", "cell_json", metavar="JSON", help="The cell as JSON, in either form of `Cell.from_json`.")
+@click.option("--cell", "cell_json", metavar="JSON", help=CELL_HELP)
 def query(table: Path, module_hash: str | None, cell_json: str | None) -> None:
     """Print everything that a table knows of one cell, as JSON.
 

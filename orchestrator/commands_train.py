@@ -17,6 +17,7 @@ from rich.text import Text
 
 from nas.errors import ArchsweepError
 from nas.records import available_cores
+from orchestrator.arguments import CELL_HELP
 from orchestrator.progress import duration
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -27,7 +28,7 @@ SPEED_WINDOW = 900.0
 
 
 @click.command()
-@click.option("--cell", "cell_json", metavar="JSON", help="The cell as JSON, in either form of `Cell.from_json`.")
+@click.option("--cell", "cell_json", metavar="JSON", help=CELL_HELP)
 @click.option("--hash", "module_hash", metavar="MD5", help="Or its module_hash.")
 @click.option("--preset", default="cpu", show_default=True, metavar="cpu|nasbench101", help="How to train.")
 @click.option("--dataset", metavar="NAME", help="digits, fashion-mnist or cifar-10.  [default: the preset's]")

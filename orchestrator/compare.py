@@ -104,7 +104,9 @@ class Comparison:
             make_surrogate(name)
             refuse_learnt(name, table)
         counts = labels or [count for count in LABELS if count <= known / 2]
-        if not counts or min(counts) < 2 or max(counts) > known:
+        if not counts:
+            raise ArchsweepError(f"{path} has {known} cells with such accuracies, too few to compare on")
+        if min(counts) < 2 or max(counts) > known:
             raise ArchsweepError(f"{path} has {known} such cells; give --labels from 2 to {known}, got {list(counts)}")
         chosen = surrogates or [name for name in SURROGATES if not has_learnt(name, table)]
         arms = tuple(dict.fromkeys(Arm(name, count) for count in counts for name in chosen))

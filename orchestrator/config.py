@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -63,11 +64,11 @@ class FilterConfig(BaseModel):
 class PoolConfig(Section):
     """Where evaluations run.
 
-    workers: slots, that is trials in flight. dispatch: ``generation`` waits for all in flight before it asks for more.
-    speed_spread: simulated only, of workers that are else alike; or cluster: classes of workers, see `WorkerClass`,
-    whose counts make up ``workers``. The rest is for Ray only, see `RayPool` and `HostSpec`: trial_seconds and
-    memory_gib (2**30 bytes) are what one evaluation may take, patience_seconds how long to wait for a worker when the
-    last one is gone, cpus and gpus what a trainer sets aside.
+    workers: slots, that is trials in flight; inline there is one. dispatch: ``generation`` waits for all in flight
+    before it asks for more. speed_spread: simulated only, of workers that are else alike; or cluster: classes of
+    workers, see `WorkerClass`, whose counts make up ``workers``. The rest is for Ray only, see `RayPool`, `HostSpec`:
+    trial_seconds and memory_gib (2**30 bytes) are what one evaluation may take, patience_seconds how long to wait for a
+    worker when the last one is gone, cpus and gpus what a trainer sets aside.
     """
 
     kind: Literal["simulated", "inline", "ray"] = "simulated"
@@ -106,12 +107,22 @@ class PoolConfig(Section):
             raise PydanticCustomError("cluster", message)
         return self
 
+    @model_validator(mode="after")
+    def _nothing_is_idle(self) -> Self:
+        others = {**dict.fromkeys(RAY_ONLY, "ray"), "speed_spread": "simulated"}
+        for name, kind in others.items():
+            if kind != self.kind and getattr(self, name) != type(self).model_fields[name].default:
+                raise PydanticCustomError("pool", "{name} is for --pool {kind}", {"name": name, "kind": kind})
+        return self
+
     @property
     def classes(self) -> tuple[WorkerClass, ...]:
         """The workers, class by class."""
-        return self.cluster or (WorkerClass(self.workers, speed_spread=self.speed_spread),)
+        count = 1 if self.kind == "inline" else self.workers
+        return self.cluster or (WorkerClass(count, speed_spread=self.speed_spread),)
 
 
+RAY_ONLY = ("address", "retries", "trial_seconds", "memory_gib", "patience_seconds")
 UNIDENTIFYING = {"address", "retries", "trial_seconds", "memory_gib", "patience_seconds", "cpus", "gpus"}
 """Keys of a pool on which no result depends."""
 
@@ -336,19 +347,39 @@ def checked(model: type[Checked], values: Mapping[str, Any], where: str) -> Chec
         key = ".".join(str(part) for part in first["loc"] if part not in (*LITERAL_BRANCHES, *kind))
         match first["type"]:
             case "extra_forbidden" | "unexpected_keyword_argument":
-                message = f"unknown key {key!r}"
+                message = f"unknown key {key!r}{_instead(model, first['loc'])}"
+            case "model_type" if key in MAIN:
+                message = f"{key} = {first['input']!r}: it is a section, of which {key}.{MAIN[key]} is the main key"
             case "union_tag_not_found":
-                message = f"key '{key}.kind' is missing"
+                message = f"key '{key}.kind' is missing; with flags: --evaluator KIND"
+            case "missing" if key == "filter.policy":
+                message = f"key '{key}' is missing; with flags: --filter POLICY"
             case "union_tag_invalid":
                 context = first["ctx"]
                 message = f"{key}.kind = {context['tag']!r}: choose from {context['expected_tags']}"
             case "missing":
                 message = f"key {key!r} is missing"
-            case "password" | "cluster":  # and the input is not repeated
+            case "password" | "cluster" | "pool" | "seeds":  # and the input is not repeated
                 message = f"{key}: {first['msg']}"
             case _:
                 message = f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
         raise ArchsweepError(f"{where}: {message}") from None
+
+
+MAIN = {"searcher": "name", "evaluator": "kind", "filter": "policy", "pool": "kind"}
+"""Section -> the key that says most of it."""
+
+
+def _instead(model: type[BaseModel], where: tuple[Any, ...]) -> str:
+    """What to say of a key that a model does not know."""
+    if where == ("sweep",):
+        return "; a file with [sweep] is for `archsweep sweep`"
+    part: Any = model
+    for name in where[:-1]:
+        field = getattr(part, "model_fields", {}).get(name)
+        part = None if field is None else field.annotation
+    near = get_close_matches(str(where[-1]), getattr(part, "model_fields", ()), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 LITERAL_BRANCHES = ("literal['sample','mean']", "int")

@@ -6,7 +6,9 @@ by catalogue number; -1 stands for no cell of the table.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -93,10 +95,16 @@ def walk(value: Floats, walkers: int, steps: int, rng: Generator) -> Floats:
 
 def autocorrelation(paths: Floats, furthest: int) -> Floats:
     """Correlation of values so many steps apart, for 0 to ``furthest`` steps."""
-    centred = paths - np.nanmean(paths)
-    variance = np.nanmean(centred**2)
+    centred = paths - mean_known(paths)
     length = paths.shape[1]
-    return np.array([np.nanmean(centred[:, : length - d] * centred[:, d:]) / variance for d in range(furthest + 1)])
+    products = [mean_known(centred[:, : length - d] * centred[:, d:]) for d in range(furthest + 1)]
+    return np.array(products) / products[0] if products[0] else np.full(furthest + 1, np.nan)
+
+
+def mean_known(values: NDArray[Any]) -> float:
+    """The mean of all that are not NaN; NaN if all are."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 @lru_cache(maxsize=1)

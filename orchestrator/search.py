@@ -206,8 +206,11 @@ class Search:
             if there != here:
                 tables = key == "table" and there and here
                 what = "its table has other values" if tables else f"it has {key} = {there!r}, not {here!r}"
+                more = (
+                    f", or --warm-start {self.run_dir} to go on from it" if key in ("trials", "budget_seconds") else ""
+                )
                 raise ArchsweepError(
-                    f"{self.run_dir} holds another search: {what}; choose another --out, or drop the change"
+                    f"{self.run_dir} holds another search: {what}; choose another --out{more}, or drop the change"
                 )
 
     def _journal(self, position: int) -> Journal:

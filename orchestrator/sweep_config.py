@@ -35,6 +35,7 @@ from orchestrator.search import Search
 
 SHORT = {"searcher": "name", "evaluator": "kind", "filter": "policy"}
 """Section -> the key that a bare string sets, and that says enough of it in a label."""
+MOST_SEEDS = 100_000
 
 
 class StopConfig(Section):
@@ -53,14 +54,20 @@ class SweepConfig(Section):
     """The axes of a sweep and what it is called. name: of its run in MLflow; None means that of its folder."""
 
     name: str | None = Field(default=None, min_length=1)
-    seeds: list[Annotated[int, Field(ge=0, lt=1 << 63)]] = Field(default=[*range(10)], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=1 << 63)]] = Field(default=[*range(10)])
     axes: dict[str, list[Any]] = Field(default={})
     stop: StopConfig | None = None
 
     @field_validator("seeds", mode="before")
     @classmethod
     def _counted(cls, seeds: Any) -> Any:
-        return [*range(seeds)] if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+        counted = isinstance(seeds, int) and not isinstance(seeds, bool)
+        count = seeds if counted else len(seeds) if isinstance(seeds, list) else 1
+        if not 1 <= count <= MOST_SEEDS:
+            raise PydanticCustomError(
+                "seeds", "{count} are not 1 to {most}", {"count": f"{count:,}", "most": f"{MOST_SEEDS:,}"}
+            )
+        return [*range(seeds)] if counted else seeds
 
     @field_validator("seeds")
     @classmethod
@@ -73,7 +80,9 @@ class SweepConfig(Section):
     @classmethod
     def _not_empty(cls, axes: dict[str, list[Any]]) -> dict[str, list[Any]]:
         for key, values in axes.items():
-            if not values or key == "seed" or key.startswith("tracking"):
+            if not values:
+                raise PydanticCustomError("axis", "{key} has no value to try", {"key": key})
+            if key == "seed" or key.startswith("tracking"):
                 raise PydanticCustomError("axis", "{key} is no axis", {"key": key})
         return axes
 

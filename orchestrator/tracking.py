@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 from uuid import uuid4
 
@@ -51,7 +52,9 @@ class Tracker:
     def __init__(self, run_dir: Path, uri: str) -> None:
         self._run_dir, self._uri = run_dir, uri
         (run_dir / LOG_FILE).unlink(missing_ok=True)
-        self._process = self._started(MEEK)
+        new = uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists()  # which takes seconds to make
+        self._meek = not new
+        self._process = self._started(MEEK if self._meek else 0)
 
     def _started(self, niceness: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603  # our own module
@@ -65,8 +68,8 @@ class Tracker:
 
     def join(self, patience: float = PATIENCE) -> str | None:
         """Waits, once the metrics file has ended, until all is logged; the reason if it was not."""
-        code = self._waited(min(GRACE, patience))
-        if code is None and patience > GRACE:
+        code = self._waited(min(GRACE, patience) if self._meek else patience)
+        if code is None and self._meek and patience > GRACE:
             self._process = self._started(0)
             code = self._waited(patience - GRACE)
         if code == 0:
@@ -272,6 +275,8 @@ def _create_store(path: Path) -> None:
 
     with FileLock(f"{path}.lock"):
         if not path.exists():
+            for leftover in path.parent.glob(f".{path.name}.*.part*"):  # of a process that was killed here
+                leftover.unlink(missing_ok=True)
             with replacing(path) as temporary:
                 MlflowClient(tracking_uri=f"{SQLITE}{temporary}").search_experiments(max_results=1)
 
@@ -283,7 +288,7 @@ def _note(run_dir: Path, error: Exception) -> None:
 def _reason(error: Exception) -> str:
     """One line for an error, without secrets."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {without_secrets(lines[0]) if lines else ''}"[:300]
+    return shorten(f"{type(error).__name__}: {without_secrets(lines[0]) if lines else ''}", 300, placeholder=" ...")
 
 
 def main() -> None:

@@ -52,7 +52,9 @@ class Evolution:
 
     def __post_init__(self) -> None:
         self.size = POPULATION[self.variant] if self.population is None else self.population
-        if self.size < 1 or not 1 <= self.tournament <= self.size:
+        if self.size < 1:
+            raise ValueError(f"population must be at least 1, got {self.size}")
+        if not 1 <= self.tournament <= self.size:
             raise ValueError(f"tournament must be 1 to population ({self.size}), got {self.tournament}")
         if not 0 < self.mutation_rate <= 5:
             raise ValueError(f"mutation_rate must be above 0 and at most 5, got {self.mutation_rate}")

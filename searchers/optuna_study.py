@@ -30,6 +30,8 @@ from nas.trial import Trial
 
 ORIGIN = "archsweep"
 """The attribute of a study that says which search it holds."""
+LONGEST_LINE = 1 << 16
+"""Bytes of a file's first line that are looked at."""
 BEGINNING = datetime(1970, 1, 1)
 """Where the clock of a search starts; Optuna's times have no zone."""
 
@@ -148,7 +150,12 @@ def _step(trial: FrozenTrial) -> int:
 
 
 def _storage(url: str) -> BaseStorage:
-    """A database by its URL, a journal file by its path."""
+    """A database by its URL, a journal file by its path. Raises `ArchsweepError` if a file is there that is none."""
+    if "://" not in url and Path(url).is_file():
+        with Path(url).open("rb") as file:
+            first = file.readline(LONGEST_LINE)
+        if first and b'"op_code"' not in first:
+            raise ArchsweepError(f"{url} is no journal of Optuna's; SQLite is sqlite:///{url}")
     return RDBStorage(url) if "://" in url else JournalStorage(JournalFileBackend(url))
 
 

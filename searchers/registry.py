@@ -117,11 +117,30 @@ SEARCHERS: Mapping[str, Entry] = {
 }
 
 
+OTHER_NAMES = {
+    "asha": "'halving'",
+    "sha": "'halving'",
+    "successivehalving": "'halving'",
+    "regularizedevolution": "'evolution'",
+    "rea": "'evolution'",
+    "localsearch": "'local'",
+    "randomsearch": "'random'",
+    "nsgaii": "'nsga2'",
+    "rl": "'reinforce' or 'controller'",
+    **{name: f"'optuna' with the parameter sampler={name}" for name in ("tpe", "cmaes", "motpe", "gp", "qmc")},
+}
+"""What others call a searcher, in lower case without hyphens and spaces."""
+
+
 def unknown(kind: str, name: str, known: Mapping[str, Any]) -> ArchsweepError:
     """The error for a name that is not in a registry, with the nearest one that is."""
     near = get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
     return ArchsweepError(f"unknown {kind} {name!r}; {hint}")
+
+
+def _named_otherwise(name: str, other: str) -> ArchsweepError:
+    return ArchsweepError(f"unknown searcher {name!r}; here it is {other}")
 
 
 FILTER = Entry(
@@ -138,7 +157,8 @@ def make_searcher(
     budgets: epochs at which cells can be trained, ascending; the default of a multi-fidelity searcher's ``budgets``.
     """
     if name not in SEARCHERS:
-        raise unknown("searcher", name, SEARCHERS)
+        other = OTHER_NAMES.get(name.lower().replace("-", "").replace("_", "").replace(" ", ""))
+        raise unknown("searcher", name, SEARCHERS) if other is None else _named_otherwise(name, other)
     entry = SEARCHERS[name]
     defaults = {"budgets": budgets} if budgets else {}
     return _made(entry, f"searcher {name!r}", (space,), parameters, defaults)

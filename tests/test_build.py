@@ -264,8 +264,8 @@ def test_curves_are_drawn_on_a_terminal() -> None:
         (["train", "--cell", CHAIN, "--dataset", "cifar-10", "--data", "."], "get cifar-10-binary"),
         (["table", "build", "x.arrow", "--budgets", "1;2"], "expected numbers of epochs"),
         (["table", "build", "file/x.arrow", "--dataset", "digits"], "cannot write file/x.arrow"),
-        (["table", "build", "x.arrow", "--dataset", "digits", "--limit", "0"], "at least one worker and one cell"),
-        (["table", "build", "x.arrow", "--dataset", "digits", "--workers", "0"], "at least one worker and one cell"),
+        (["table", "build", "x.arrow", "--dataset", "digits", "--limit", "0"], "--limit must be at least 1"),
+        (["table", "build", "x.arrow", "--dataset", "digits", "--workers", "0"], "--workers must be at least 1"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(

@@ -66,12 +66,28 @@ WRONG = {
     "a search on a file that is no table": (SEARCH + " --table {dir}/text.arrow", "is no archsweep table"),
     "an unknown searcher": (SEARCH + " --table {small} --searcher evolutoin",
                             "unknown searcher 'evolutoin'; did you mean 'evolution'?"),
+    "a searcher by another name": (SEARCH + " --table {small} --searcher ASHA", "'ASHA'; here it is 'halving'"),
+    "a sampler as searcher": (SEARCH + " --table {small} --searcher tpe", "'optuna' with the parameter sampler=tpe"),
+    "an address without Ray": (SEARCH + " --table {small} --address auto", "address is for --pool ray"),
+    "retries without Ray": (SEARCH + " --table {small} --pool inline --retries 5", "retries is for --pool ray"),
+    "slow workers on Ray": (SEARCH + " --table {small} --pool ray --speed-spread 1",
+                            "speed_spread is for --pool simulated"),
+    "a filter without a policy": (SEARCH + " --table {small} --filter-parameter candidates=9",
+                                  "'filter.policy' is missing; with flags: --filter POLICY"),
+    "a recipe without training": (SEARCH + " --table {small} --preset cpu", "with flags: --evaluator KIND"),
+    "a sweep as a search": (SEARCH + " {dir}/sweep.toml", "a file with [sweep] is for `archsweep sweep`"),
+    "an unknown key like no other": (SEARCH + " {dir}/odd.toml", "unknown key 'qqq'"),
+    "a text as section": (SEARCH + " {dir}/text.toml", "pool = 'ray': it is a section, of which pool.kind is the main"),
+    "a table over notes": ("table import {data}/only108_30cells.tfrecord {dir}/text.arrow", "and is no table"),
+    "predictions over notes": ("table pretrained {dir}/text.arrow", "is there, and is no table"),
+    "a build over a table": ("table build {small} --dataset digits", "is there, and no journal of a build of it"),
     "a searcher like no other": (SEARCH + " --table {small} --searcher zzz", "choose from random"),
     "an unknown parameter": (SEARCH + " --table {small} -p populaton=3", "'populaton'; did you mean 'population'?"),
     "a parameter of the wrong type": (SEARCH + " --table {small} -p population=many", "population = 'many'"),
     "a parameter of no known choice": (SEARCH + " --table {small} --searcher optuna -p sampler=foo",
                                        "searcher 'optuna': sampler = 'foo': Input should be 'tpe', 'motpe'"),
-    "a parameter out of range": (SEARCH + " --table {small} -p population=0", "tournament must be 1 to population"),
+    "a parameter out of range": (SEARCH + " --table {small} -p population=0", "population must be at least 1, got 0"),
+    "a tournament out of range": (SEARCH + " --table {small} -p population=3", "must be 1 to population (3)"),
     "a parameter without a value": (SEARCH + " --table {small} -p population", "'population': expected KEY=VALUE"),
     "no trials": (SEARCH + " --table {small} --trials 0", "trials = 0: input should be greater than or equal to 1"),
     "negative trials": (SEARCH + " --table {small} --trials -3", "trials = -3"),
@@ -98,7 +114,8 @@ WRONG = {
     "TOML that is broken": (SEARCH + " {dir}/broken.toml", "{dir}/broken.toml is not TOML"),
     "TOML that is no text": (SEARCH + " {dir}/flipped.tfrecord", "is not TOML"),
     "a configuration that is missing": (SEARCH + " {dir}/none.toml", "cannot read configuration {dir}/none.toml"),
-    "an unknown key": (SEARCH + " {dir}/unknown.toml", "{dir}/unknown.toml: unknown key 'pool.wrokers'"),
+    "an unknown key": (SEARCH + " {dir}/unknown.toml",
+                       "{dir}/unknown.toml: unknown key 'pool.wrokers'; did you mean 'workers'?"),
     "a value of the wrong type": (SEARCH + " {dir}/type.toml", "{dir}/type.toml: pool.workers = 'eight'"),
     "a section that is none": (SEARCH + " {dir}/section.toml", "{dir}/section.toml: pool = 8"),
     "a password in a file": (SEARCH + " {dir}/password.toml", "set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME"),
@@ -127,6 +144,9 @@ def here(tmp_path: Path, data: Path) -> Path:
     (tmp_path / "empty.tfrecord").touch()
     (tmp_path / "file").write_text("a regular file")
     (tmp_path / "text.arrow").write_text("no table\n" * 99)
+    (tmp_path / "sweep.toml").write_text("[sweep]\nseeds = 3\n")
+    (tmp_path / "odd.toml").write_text("qqq = 3\n")
+    (tmp_path / "text.toml").write_text('pool = "ray"\n')
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     (tmp_path / "test.csv").write_text(
         'adjacency,operations,epochs,test_accuracy\n010001000,"input,conv3x3-bn-relu,output",108,0.9\n'

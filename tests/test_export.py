@@ -172,3 +172,16 @@ def test_a_storage_that_cannot_be_used_is_one_line(archsweep: Callable, searched
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "Optuna's storage cannot be used" in done.stderr
+
+
+def test_a_file_that_is_no_journal_of_optunas_stays_as_it_is(
+    archsweep: Callable, searched: Path, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes.md"
+    notes.write_text("# my notes\n")
+    done = archsweep("export", "optuna", searched, notes)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"archsweep: {notes} is no journal of Optuna's; SQLite is sqlite:///{notes}\n",
+    )
+    assert notes.read_text() == "# my notes\n"

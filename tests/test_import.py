@@ -338,11 +338,18 @@ def parquet(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def test_the_least_that_a_file_must_have_is_graph_and_epochs(tmp_path: Path) -> None:
-    table = imported(tmp_path, parquet(rows(repeat=None, test_accuracy=None)), "rows.parquet")
-    assert (len(table), table.repeats, table.names) == (1, 2, ())
+def test_the_least_that_a_file_must_have_is_graph_epochs_and_a_metric(tmp_path: Path) -> None:
+    table = imported(tmp_path, parquet(rows(repeat=None)), "rows.parquet")
+    assert (len(table), table.repeats, table.names) == (1, 2, ("final_test_accuracy",))
     assert table.parameters.tolist() == [cost(CELL).parameters]
     assert table.module_hash(0) == CELL.module_hash
+
+
+def test_a_metric_that_is_misspelt_is_refused(tmp_path: Path) -> None:
+    whole = parquet(rows(test_accuracy=None))
+    assert "there is no metric; metrics are halfway_training_time" in refused(tmp_path, whole, "rows.parquet")
+    misspelt = parquet(rows(tset_accuracy=[0.5, 0.5]))
+    assert "column tset_accuracy is no metric" in refused(tmp_path, misspelt, "rows.parquet")
 
 
 @pytest.mark.parametrize(
@@ -407,7 +414,7 @@ def test_wrong_rows_and_columns_are_refused_by_name(tmp_path: Path, changes: dic
 
 
 def test_more_trainings_than_a_table_holds_are_refused_though_nobody_counted_them(tmp_path: Path) -> None:
-    text = b"adjacency,operations,epochs\n" + b'010001000,"input,maxpool3x3,output",4\n' * 1_001
+    text = b"adjacency,operations,epochs,test_accuracy\n" + b'010001000,"input,maxpool3x3,output",4,0.5\n' * 1_001
     assert "row 1000 is a training more than the 1000" in refused(tmp_path, text, "rows.csv")
 
 

@@ -62,7 +62,9 @@ class TableEvaluator:
             others = [
                 c for c in ("validation", "test") if f"final_{c}_accuracy" in table.names and c != objective.column
             ]
-            advice = f"; choose --objective {others[0]}" if others else ""
+            advice = (
+                f'; choose --objective {others[0]}, or in a file objective.column = "{others[0]}"' if others else ""
+            )
             raise DataError(f"{table.path} has no {objective.column} accuracy at {self.epochs} epochs{advice}")
         reported = _mean_over_repeats(table.metric("final_test_accuracy")[:, -1])
         self._reported = reported.data
