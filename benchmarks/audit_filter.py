@@ -1,4 +1,4 @@
-"""The audit of a filter over many seeds: what its gate loses, beside gates that know nothing, little, or everything.
+"""The audit of a filter over many seeds: what it loses, beside filters that know nothing, little, or everything.
 
     python benchmarks/audit_filter.py --table nb101.arrow --out runs/audit --seeds 20 [--surrogate gp ...]
 
@@ -24,7 +24,7 @@ PERCENT = {"false_rejects", "passed_over", "regret", "bias", "error", "best"}
 
 
 def audited(table: Path, out: Path, surrogates: Sequence[str], trials: int, seed: int) -> dict[str, dict[str, float]]:
-    """Of one seed: the audit of every gate."""
+    """Of one seed: the audit of every filter."""
     runs = {}
     for surrogate in surrogates:
         values = {
@@ -43,13 +43,13 @@ def audited(table: Path, out: Path, surrogates: Sequence[str], trials: int, seed
 
 def markdown(audits: list[dict[str, dict[str, float]]]) -> str:
     lines = [
-        "| gate | seeds | " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
+        "| filter | seeds | " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
         "| --- |" + " ---: |" * (len(COLUMNS) + 1),
     ]
-    for gate in audits[0]:
-        means = {name: float(np.nanmean([audit[gate][name] for audit in audits])) for name in COLUMNS}
+    for label in audits[0]:
+        means = {name: float(np.nanmean([audit[label][name] for audit in audits])) for name in COLUMNS}
         shown = [f"{100 * mean:.2f} %" if name in PERCENT else f"{mean:.3g}" for name, mean in means.items()]
-        lines.append(f"| {gate} | {len(audits)} | " + " | ".join(shown) + " |")
+        lines.append(f"| {label} | {len(audits)} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--surrogate", action="append", help="of a gate; gp by default")
+    parser.add_argument("--surrogate", action="append", help="of a filter; gp by default")
     parser.add_argument("--trials", type=int, default=150)
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()

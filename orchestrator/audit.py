@@ -1,6 +1,6 @@
 """What a filter's rejections were worth: a table knows the truth of every cell that a search passed over.
 
-Control arms are searches of the same configuration whose filter knows nothing (blind: a random gate at the same rate),
+Control arms are searches of the same configuration whose filter knows nothing (blind: at random, at the same rate),
 the number of parameters, what boosted trees know, or the truth (oracle).
 """
 
@@ -120,7 +120,7 @@ def control_runs(run_dir: Path) -> Iterator[tuple[str, Path]]:
     for name in CONTROLS:
         filtered = config.filter.model_copy(
             update={"surrogate": name, "tau": -1.0}
-        )  # a gate that closed would compare nothing
+        )  # a filter that closed would compare nothing
         tracking = config.tracking.model_copy(update={"enabled": False})
         folder = run_dir.parent / f"{run_dir.name}-{name}"
         Search(config.model_copy(update={"filter": filtered, "tracking": tracking}), folder).run()

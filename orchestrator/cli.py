@@ -71,7 +71,8 @@ def cli() -> None:
     """Search for neural architectures, from one laptop to a Ray cluster.
 
     \b
-    A first search:
+    A first search, on the table in the box, then on NAS-Bench-101:
+      archsweep search
       archsweep table import nasbench_only108.tfrecord nb101.arrow
       archsweep search --table nb101.arrow --searcher evolution --trials 1000
       archsweep ui

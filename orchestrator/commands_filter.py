@@ -16,12 +16,12 @@ from rich.table import Table as RichTable
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--controls", is_flag=True, help="Also run the same search behind gates to compare with.")
+@click.option("--controls", is_flag=True, help="Also run the same search behind control filters.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def audit(run_dir: Path, controls: bool, as_json: bool) -> None:
     """Judge by its table what the filter of the search in RUN_DIR rejected.
 
-    The gates to compare with know nothing, parameters, what trees know, or the truth; their searches go into folders
+    The controls know nothing, parameters, what trees know, or the truth; their searches go into folders
     beside RUN_DIR.
 
     \b

@@ -20,7 +20,7 @@ from surrogate.base import Prediction, Predictor
 HELD_OUT, LEAST_HELD_OUT = 50, 8
 """How many of the latest trials that passed unseen tell how well the surrogate ranks, and how few say nothing."""
 RECENT = 200
-"""Candidates from whose predictions the quantile gate takes its threshold."""
+"""Candidates from whose predictions the quantile policy takes its threshold."""
 UNSEEN = ("closed", "unseen")
 """The decisions that let a proposal pass whatever is predicted of it."""
 

@@ -63,7 +63,7 @@ class Filtered:
     )
     candidates: int = field(default=20, metadata={"help": "proposals asked of the searcher for one that passes"})
     top: int = field(default=1, metadata={"help": "k of top, ei and space: one of so many best passes"})
-    quantile: float = field(default=0.8, metadata={"help": "share of candidates that the quantile gate stops"})
+    quantile: float = field(default=0.8, metadata={"help": "share of candidates that the quantile policy stops"})
     optimism: float = field(
         default=0.0, metadata={"help": "standard deviations added to what top, quantile and space rank by"}
     )

@@ -1,4 +1,4 @@
-"""A Gaussian process on how signals flow through a cell: a mean and an honest doubt, which searches need."""
+"""A Gaussian process on how signals flow through a cell: a mean and a standard deviation, which searches need."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SCALE, LOW, HIGH = 0.01, -3.0, 4.0
 """Accuracies are learnt as (accuracy - median) / SCALE, cut: how bad a bad cell is does not matter."""
 
 
-class Doubting(Protocol):
+class Uncertain(Protocol):
     """What learns scores, and says how far off it may be."""
 
     def learn(self, cells: Cells, scores: Doubles, seed: int) -> None:
         """See `surrogate.ranker.Ranker`."""
         ...
 
-    def score_and_doubt(self, cells: Cells) -> Doubles:
+    def score_and_deviation(self, cells: Cells) -> Doubles:
         """Scores, and the standard deviation of each, (2, cells)."""
         ...
 
@@ -34,8 +34,8 @@ class Doubting(Protocol):
 class GaussianProcess:
     """A `Predictor`. made: for every fit, the process that learns."""
 
-    made: Callable[[], Doubting] = Process
-    _process: Doubting = field(default_factory=Process)
+    made: Callable[[], Uncertain] = Process
+    _process: Uncertain = field(default_factory=Process)
     _zero: float = 0.0
 
     def fit(self, cells: Cells, accuracies: Doubles, seed: int) -> None:
@@ -47,5 +47,5 @@ class GaussianProcess:
 
     def predict(self, cells: Cells) -> Prediction:
         """The interval is that of the mean over trainings, without what one training differs from it."""
-        mean, std = in_parts(self._process.score_and_doubt, cells)
+        mean, std = in_parts(self._process.score_and_deviation, cells)
         return normal(self._zero + SCALE * mean, SCALE * std)

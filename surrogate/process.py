@@ -83,7 +83,7 @@ class Process:
     def score(self, cells: Cells) -> Doubles:
         return _joined([near @ self._weights for near in self._near(cells)])
 
-    def score_and_doubt(self, cells: Cells) -> Doubles:
+    def score_and_deviation(self, cells: Cells) -> Doubles:
         """Scores, and the standard deviation of each without that of the noise, (2, cells)."""
         both = [
             torch.stack([near @ self._weights, 1 - torch.square(near @ self._whitening).sum(1)])

@@ -72,7 +72,6 @@ def test_without_it_the_search_is_refused_in_one_line(tmp_path: Path, monkeypatc
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.skipif(not PACKAGED.is_file(), reason="this checkout has no table in the box")
 def test_the_table_in_the_box_is_whole_and_as_reliable_as_it_says() -> None:
     table = Table(packaged_table())
     assert PACKAGED.stat().st_size < 4_000_000
@@ -84,6 +83,12 @@ def test_the_table_in_the_box_is_whole_and_as_reliable_as_it_says() -> None:
     largest = reliability(table)[-1]
     assert largest.rho_repeats >= 0.85
     assert largest.resolution >= 10
+
+
+def test_the_datasheet_beside_it_is_its_own() -> None:
+    beside = PACKAGED.with_name("README.md").read_text(encoding="utf-8")
+    for part in datasheet(Table(PACKAGED), "fashion5").split("\n\n")[1:]:
+        assert part.strip() in beside
 
 
 def test_reliability_is_what_the_values_are(tmp_path: Path) -> None:

@@ -62,10 +62,10 @@ class Informed:
     def score(self, cells: Cells) -> Doubles:
         return self.inner.score(cells) + self._known(cells)
 
-    def score_and_doubt(self, cells: Cells) -> Doubles:
-        """Where what is inside is a process: see `Process.score_and_doubt`."""
+    def score_and_deviation(self, cells: Cells) -> Doubles:
+        """Where what is inside is a process: see `Process.score_and_deviation`."""
         assert isinstance(self.inner, Process)
-        score, doubt = self.inner.score_and_doubt(cells)
+        score, doubt = self.inner.score_and_deviation(cells)
         return np.stack([score + self._known(cells), doubt])
 
     def _known(self, cells: Cells) -> Doubles:
