@@ -46,7 +46,7 @@ def test_a_command_of_the_readme_is_one_that_exists(archsweep: Run, command: str
 def test_the_first_screen_works_in_order(archsweep: Run, data: Path, tmp_path: Path) -> None:
     shutil.copy(data / "only108_30cells.tfrecord", tmp_path / "nasbench_only108.tfrecord")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    commands = re.findall(r"^(?:\$ )?archsweep (.*)$", README, re.MULTILINE)
+    commands = re.findall(r"^(?:\$ )?archsweep ((?:search|table) .*)$", README, re.MULTILINE)
     assert len(commands) == 3
     for command in commands:
         done = archsweep(*command.split(), cwd=tmp_path)
