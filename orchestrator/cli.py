@@ -360,18 +360,20 @@ def verify(run_dirs: tuple[Path, ...], mlflow: bool, as_json: bool) -> None:
     """Prove of the searches in DIR... that nothing was lost and nothing told twice.
 
     At every line of a journal, asked = told + failed + pending; no trial is told twice, none is missing, no time goes
-    back; and the other files say what the journal says. Exits with 2 if not, naming the first contradiction of each.
+    back; and the other files say what the journal says. Exits with 2 if not, naming the first contradiction of each. Of
+    a sweep's folder, all its arms that have begun.
 
     \b
     One run with what MLflow has of it, then all of them:
       archsweep verify runs/evolution-nb101-seed0 --mlflow
       archsweep verify runs/*/
     """
+    from orchestrator.sweep_state import begun_arms
     from orchestrator.tracking import logged
     from orchestrator.verify import verify as audited
 
     wrong = False
-    for run_dir in run_dirs:
+    for run_dir in (arm for folder in run_dirs for arm in begun_arms(folder) or [folder]):
         try:
             audit = audited(run_dir, logged(run_dir, _tracking_uri(run_dir)) if mlflow else None)
         except ArchsweepError as error:

@@ -54,6 +54,11 @@ class Manifest:
             temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
+def begun_arms(folder: Path) -> list[Path]:
+    """The folders of a sweep's arms that have a journal; none if it is no sweep's."""
+    return sorted(path.parent for path in folder.glob(f"arms/*/*/{JOURNAL}"))
+
+
 @dataclass
 class Results:
     """What is known of the arms so far. known_regret: whether all that have a result know it. failures: by folder."""

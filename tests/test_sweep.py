@@ -191,6 +191,13 @@ def test_a_failing_arm_is_reported_the_rest_goes_on_and_it_is_tried_again(small_
     assert standing(tmp_path)[0].failed == 0
 
 
+def test_a_sweeps_arms_are_verified_together(small_table: Path, tmp_path: Path, archsweep: Run) -> None:
+    results = swept(small_table, tmp_path / "s")
+    done = archsweep("verify", tmp_path / "s")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("agrees with result.json") == len(results.done) > 1
+
+
 def test_an_exception_in_an_arm_is_a_failure_with_its_traceback(small_table: Path, tmp_path: Path) -> None:
     config = parse({k: v for k, v in values(small_table).items() if k != "sweep"}, "test")
     broken = config.model_copy(update={"searcher": None})

@@ -65,8 +65,8 @@ class Informed:
     def score_and_deviation(self, cells: Cells) -> Doubles:
         """Where what is inside is a process: see `Process.score_and_deviation`."""
         assert isinstance(self.inner, Process)
-        score, doubt = self.inner.score_and_deviation(cells)
-        return np.stack([score + self._known(cells), doubt])
+        score, deviation = self.inner.score_and_deviation(cells)
+        return np.stack([score + self._known(cells), deviation])
 
     def _known(self, cells: Cells) -> Doubles:
         return self._weight * self.prior.trend[cells].astype(np.float64)
