@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from nas.catalogue import cells_up_to
 from nas.cell import Cell
@@ -28,7 +27,7 @@ from nas.errors import ArchsweepError, DataError, EvaluationError
 from nas.network import cost
 from nas.records import module_hashes
 from nas.table import METRICS, Table, TableData, write
-from orchestrator.config import flat
+from orchestrator.config import checked_values, flat
 from orchestrator.lines import LineReader, LineWriter
 from orchestrator.lock import locked
 from orchestrator.processes import ProcessDied, completed
@@ -87,10 +86,7 @@ class Plan:
 
         Raises ValueError if it is no plan that this version knows, `ArchsweepError` on impossible numbers.
         """
-        plan: Plan = TypeAdapter(cls).validate_python(values)
-        if unknown := flat(values).keys() - flat(plan.to_json()).keys():
-            raise ValueError(f"unknown {', '.join(sorted(unknown))}")
-        return plan
+        return checked_values(cls, values)
 
 
 def build(

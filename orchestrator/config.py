@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
@@ -28,6 +29,7 @@ LARGEST = 1 << 20
 """Bytes of a configuration file."""
 
 
+T = TypeVar("T")
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
@@ -364,6 +366,17 @@ def checked(model: type[Checked], values: Mapping[str, Any], where: str) -> Chec
             case _:
                 message = f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
         raise ArchsweepError(f"{where}: {message}") from None
+
+
+def checked_values(kind: type[T], values: Mapping[str, Any]) -> T:
+    """The dataclass of this kind that these JSON values say, types and ranges checked.
+
+    Raises ValueError on what is wrong, missing or unknown, and whatever the dataclass itself raises.
+    """
+    made = TypeAdapter(kind).validate_python(values)
+    if unknown := flat(values).keys() - flat(asdict(made)).keys():  # type: ignore[call-overload]  # it is a dataclass
+        raise ValueError(f"unknown {', '.join(sorted(unknown))}")
+    return made
 
 
 MAIN = {"searcher": "name", "evaluator": "kind", "filter": "policy", "pool": "kind"}
