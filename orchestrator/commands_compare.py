@@ -27,7 +27,7 @@ SHOWN = {
     "precision_at_01pct": "P@0.1%",
     "best_of_10": "top 10",
     "best_of_100": "top 100",
-    "coverage": "coverage",
+    "coverage": "cov.",
     "fit_seconds": "fit s",
     "score_seconds": "score s",
 }
