@@ -122,10 +122,10 @@ def info(table: Path, as_json: bool) -> None:
         click.echo(json.dumps(about))
         return
     origin = "predicted by" if PREDICTED in opened.made else "from"
-    click.echo(f"{table}: {len(opened):,} cells {origin} {opened.source}")
-    shown = RichTable()
-    for column in ("metric", "filled", *(f"mean at {budget} epochs" for budget in opened.budgets)):
-        shown.add_column(column, justify="left" if column == "metric" else "right")
+    click.echo(f"{table}: {len(opened):,} cells {origin} {opened.source}; means by epochs")
+    shown = RichTable("metric")
+    for column in ("filled", *(f"at {budget}" for budget in opened.budgets)):
+        shown.add_column(column, justify="right")
     for name in METRICS:
         values = opened.metric(name)
         there = ~np.isnan(values)
