@@ -278,9 +278,9 @@ def _hypervolume(summary: Any) -> str:
 
 
 def _where_it_went(summary: Any) -> str:
-    """The three parts that took most of a search's wall time."""
+    """The three parts that took most of a search's wall time, as far as one sees any of it."""
     total = sum(summary.spans.values())
-    most = sorted(summary.spans.items(), key=lambda span: -span[1])[:3]
+    most = [span for span in sorted(summary.spans.items(), key=lambda span: -span[1])[:3] if span[1] >= 0.005 * total]
     return ", ".join(f"{part} {seconds / total:.0%}" for part, seconds in most) if total else "too short to tell"
 
 
