@@ -219,7 +219,10 @@ def test_a_repeat_that_diverges_leaves_the_others_alone(digits: Data) -> None:
     assert np.isfinite(metrics[1]).all()
 
 
-def test_weights_that_break_in_the_last_step_are_a_failure_too(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["stem.convolution.weight", "stem.normalisation.running_var"])
+def test_what_breaks_in_the_last_step_is_a_failure_too(
+    what: str, digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
     training = Training(CELL, SETTING, digits, (0, 1), "cpu")
     step = training._step
 
@@ -227,7 +230,7 @@ def test_weights_that_break_in_the_last_step_are_a_failure_too(digits: Data, mon
         found = step(done, *batch)
         if done == 1_000 // 32 - 1:
             with torch.no_grad():
-                next(training.network.parameters())[0] = torch.inf
+                training.network.state_dict()[what][0] = torch.inf
         return found
 
     monkeypatch.setattr(training, "_step", breaking)

@@ -179,9 +179,12 @@ class Training:
         return loss, accuracy
 
     def _finite(self) -> Tensor:
-        """Which repeats have finite weights only, (repeats,): the last step of all may have broken them."""
-        parameters = [parameter.detach().reshape(len(self._seeds), -1) for parameter in self.network.parameters()]
-        return torch.stack([values.isfinite().all(1) for values in parameters]).all(0)
+        """Which repeats have finite weights and moving averages only, (repeats,): the last step of all may have broken
+        them.
+        """
+        averages = (buffer for buffer in self.network.buffers() if buffer.is_floating_point())
+        parts = [values.detach().reshape(len(self._seeds), -1) for values in (*self.network.parameters(), *averages)]
+        return torch.stack([values.isfinite().all(1) for values in parts]).all(0)
 
     def _step(self, done: int, images: Tensor, labels: Tensor) -> Tensor:
         """One update of the weights; loss and accuracy of every repeat on the batch, (2, repeats)."""
