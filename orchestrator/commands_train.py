@@ -67,6 +67,7 @@ def train(
     from nas.trial import Proposal
     from orchestrator.lock import locked
     from workers.base import evaluate
+    from workers.live import CurveReader
     from workers.recipe import preset as preset_setting
 
     if (cell_json is None) == (module_hash is None):
@@ -82,8 +83,8 @@ def train(
     taken = "another process trains this cell so; wait for it, or choose another --seed or --checkpoints"
     with locked(kept / f".{cell.key}-{seed}.lock", taken, f"in {checkpoints}"), curves:
         result = evaluate(evaluator, proposal, seed)
-        for live in trainings(spec, proposal, seed):
-            live.end()
+        (live,) = trainings(spec, proposal, seed)
+        live.end()
     if isinstance(result, str):
         raise ArchsweepError(f"the training failed: {result}; try another seed or preset")
     values = {
@@ -100,7 +101,8 @@ def train(
         "training_seconds": result.training_seconds,
     }
     if as_json:
-        click.echo(json.dumps({**values, "curve": curves.rows}))
+        curve = [{key: value for key, value in epoch.items() if key != "by"} for epoch in CurveReader(live.curve).new()]
+        click.echo(json.dumps({**values, "curve": curve}))
     else:
         _show(values)
 
