@@ -9,6 +9,7 @@ ignored, unless they are named like a metric.
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ from nas.network import catalogue_costs
 from nas.records import Records
 from nas.table import METRICS
 
+KNOWN = {"adjacency", "operations", "epochs", "repeat", "module_hash", "trainable_parameters"}
+ALIKE = 0.75
+"""How like a metric's name that of a column may be, from 0 to 1, before it is taken for a slip."""
 TEXT = {"adjacency": pa.string(), "operations": pa.string(), "module_hash": pa.string()}
 
 
@@ -34,12 +38,12 @@ def read(path: Path) -> Records:
     for name in ("adjacency", "operations", "epochs"):
         if name not in table.column_names:
             raise DataError(f"{path} has no column {name}; it has {', '.join(table.column_names)}")
-    short = {name.removeprefix("final_") for name in METRICS}
-    known = short.union(METRICS).intersection(table.column_names)
-    wrong = [name for name in table.column_names if name.endswith(("_accuracy", "_time")) and name not in known]
-    if wrong or not known:
-        what = f"column {wrong[0]} is no metric" if wrong else "there is no metric"
-        raise DataError(f"{path}: {what}; metrics are {', '.join(METRICS)}")
+    names = [*METRICS, *(name.removeprefix("final_") for name in METRICS[len(METRICS) // 2 :])]
+    for name in set(table.column_names).difference(names, KNOWN):
+        if near := get_close_matches(name, names, 1, ALIKE):
+            raise DataError(f"{path}: column {name} is no metric; did you mean {near[0]}? Rename or drop it")
+    if not set(names).intersection(table.column_names):
+        raise DataError(f"{path}: there is no metric; metrics are {', '.join(names)}")
     cells = _cells(path, table)
     values = [_metric(path, table, name) for name in METRICS]
     return Records(

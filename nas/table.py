@@ -39,8 +39,6 @@ METRICS = tuple(
 """The eight published metrics: accuracies as fractions, training time in seconds up to that point."""
 VERSION = 1
 METADATA = b"archsweep"
-ARROW = b"ARROW1"
-"""What an Arrow IPC file begins with."""
 MAX_REPEATS = 1_000
 BLANK = np.full(1, np.nan)
 PREDICTED = "predicted"
@@ -293,11 +291,15 @@ def _heads(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def refuse_other(path: Path) -> None:
-    """Raises `DataError` if a file is there that is no Arrow file, which a table may not take the place of."""
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as file:
-            if file.read(len(ARROW)) != ARROW:
-                raise DataError(f"{path} is there, and is no table; choose another file, or delete it")
+    """Raises `DataError` if a file is there that is no table of archsweep's, which one may not take the place of."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        metadata = pa.ipc.open_file(pa.memory_map(str(path))).schema.metadata
+    except (pa.ArrowException, OSError):
+        metadata = None
+    if METADATA not in (metadata or {}):
+        raise DataError(f"{path} is there, and is no table; choose another file, or delete it")
 
 
 def _open(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:

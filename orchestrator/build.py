@@ -26,7 +26,7 @@ from nas.cell import Cell
 from nas.errors import ArchsweepError, DataError, EvaluationError
 from nas.network import cost
 from nas.records import module_hashes
-from nas.table import METRICS, Table, TableData, write
+from nas.table import METRICS, Table, TableData, refuse_other, write
 from orchestrator.config import checked_values, flat
 from orchestrator.lines import LineReader, LineWriter
 from orchestrator.lock import locked
@@ -108,6 +108,7 @@ def build(
         raise ArchsweepError(f"--limit must be at least 1, got {limit}")
     if out.is_dir():  # found now, not after hours
         raise ArchsweepError(f"{out} is a folder; name a file for the table")
+    refuse_other(out)
     if out.exists() and not _beside(out, "journal").exists():
         raise ArchsweepError(f"{out} is there, and no journal of a build of it; choose another file, or delete it")
     load(plan.setting.data, folder)  # missing images are found before anything is written

@@ -190,13 +190,16 @@ def search(
     All of NAS-Bench-101 without its file, as graph networks predict it:
       archsweep search --evaluator pretrained-nb101
     """
-    from orchestrator.config import parse, setting
+    from orchestrator.config import RAY_ONLY, parse, setting
     from orchestrator.search import Search
 
     if cluster:
         flags["pool__cluster"] = [dict(map(setting, text.split(","))) for text in cluster]
     values, where = _values(config_file, params, filter_params, out, flags)
     config = parse(values, where)
+    for name, kind in {**dict.fromkeys(RAY_ONLY, "ray"), "speed_spread": "simulated"}.items():
+        if flags[f"pool__{name}"] is not None and config.pool.kind != kind:
+            raise ArchsweepError(f"--{name.replace('_', '-')} is for --pool {kind}; this search has {config.pool.kind}")
     run_dir = out or Path("runs") / f"{config.searcher.name}-{config.label}-seed{config.seed}"
     job = Search(config, run_dir)
     with SearchProgress(stderr, job.trajectory, config.trial_limit, config.budget_seconds) as progress:
@@ -372,6 +375,8 @@ def verify(run_dirs: tuple[Path, ...], mlflow: bool, as_json: bool) -> None:
     from orchestrator.tracking import logged
     from orchestrator.verify import verify as audited
 
+    if mlflow and any(map(begun_arms, run_dirs)):
+        raise ArchsweepError("--mlflow is for searches; the arms of a sweep have no run of their own")
     wrong = False
     for run_dir in (arm for folder in run_dirs for arm in begun_arms(folder) or [folder]):
         try:

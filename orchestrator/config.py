@@ -109,14 +109,6 @@ class PoolConfig(Section):
             raise PydanticCustomError("cluster", message)
         return self
 
-    @model_validator(mode="after")
-    def _nothing_is_idle(self) -> Self:
-        others = {**dict.fromkeys(RAY_ONLY, "ray"), "speed_spread": "simulated"}
-        for name, kind in others.items():
-            if kind != self.kind and getattr(self, name) != type(self).model_fields[name].default:
-                raise PydanticCustomError("pool", "{name} is for --pool {kind}", {"name": name, "kind": kind})
-        return self
-
     @property
     def classes(self) -> tuple[WorkerClass, ...]:
         """The workers, class by class."""
@@ -125,7 +117,8 @@ class PoolConfig(Section):
 
 
 RAY_ONLY = ("address", "retries", "trial_seconds", "memory_gib", "patience_seconds")
-UNIDENTIFYING = {"address", "retries", "trial_seconds", "memory_gib", "patience_seconds", "cpus", "gpus"}
+"""Keys of a pool that only Ray heeds."""
+UNIDENTIFYING = {*RAY_ONLY, "cpus", "gpus"}
 """Keys of a pool on which no result depends."""
 
 
@@ -350,7 +343,7 @@ def checked(model: type[Checked], values: Mapping[str, Any], where: str) -> Chec
         match first["type"]:
             case "extra_forbidden" | "unexpected_keyword_argument":
                 message = f"unknown key {key!r}{_instead(model, first['loc'])}"
-            case "model_type" if key in MAIN:
+            case "model_type" | "model_attributes_type" if key in MAIN:
                 message = f"{key} = {first['input']!r}: it is a section, of which {key}.{MAIN[key]} is the main key"
             case "union_tag_not_found":
                 message = f"key '{key}.kind' is missing; with flags: --evaluator KIND"
@@ -361,7 +354,7 @@ def checked(model: type[Checked], values: Mapping[str, Any], where: str) -> Chec
                 message = f"{key}.kind = {context['tag']!r}: choose from {context['expected_tags']}"
             case "missing":
                 message = f"key {key!r} is missing"
-            case "password" | "cluster" | "pool" | "seeds":  # and the input is not repeated
+            case "password" | "cluster" | "seeds":  # and the input is not repeated
                 message = f"{key}: {first['msg']}"
             case _:
                 message = f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"

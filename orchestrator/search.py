@@ -6,6 +6,7 @@ The folder holds ``config.toml``, ``journal.jsonl``, and at the end ``result.jso
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -70,8 +71,9 @@ class Search:
         self.source = source = open_source(config, run_dir)
         check_clock(config, source)
         if config.pool.kind == "ray":
-            if config.pool.address is None:  # else evaluators are made where this process cannot look
-                source.check()
+            if config.pool.address is None:
+                if "RAY_ADDRESS" not in os.environ:  # else evaluators are made where this process cannot look
+                    source.check()
             else:
                 from workers.ray_fleet import check_address  # Ray takes a second to import
 

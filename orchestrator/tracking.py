@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -31,9 +32,10 @@ from orchestrator.tracking_arms import Children
 STEPS_AT_ONCE = 100  # MLflow takes 1,000 metrics in one log_batch
 POLL, PAUSE, PATIENCE = 0.2, 2.0, 60.0
 SQLITE = "sqlite:///"
-MEEK, GRACE = 19, 5.0
+MEEK, GRACE, FIRST_GRACE = 19, 5.0, 15.0
 """MLflow takes four seconds of a core to start. So the process that follows a search has the lowest priority, and gets
-so many seconds to catch up once the search has ended; then one of full priority takes over, lest it starve.
+so many seconds to catch up once the search has ended; then one of full priority takes over, lest it starve. It makes a
+new store before it takes the low priority, and gets more seconds then.
 """
 LAST_TRIES = 5
 """How often the server may fail once the search has ended."""
@@ -52,9 +54,8 @@ class Tracker:
     def __init__(self, run_dir: Path, uri: str) -> None:
         self._run_dir, self._uri = run_dir, uri
         (run_dir / LOG_FILE).unlink(missing_ok=True)
-        new = uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists()  # which takes seconds to make
-        self._meek = not new
-        self._process = self._started(MEEK if self._meek else 0)
+        self._grace = FIRST_GRACE if _is_new(uri) else GRACE
+        self._process = self._started(MEEK)
 
     def _started(self, niceness: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603  # our own module
@@ -68,10 +69,10 @@ class Tracker:
 
     def join(self, patience: float = PATIENCE) -> str | None:
         """Waits, once the metrics file has ended, until all is logged; the reason if it was not."""
-        code = self._waited(min(GRACE, patience) if self._meek else patience)
-        if code is None and self._meek and patience > GRACE:
+        code = self._waited(min(self._grace, patience))
+        if code is None and patience > self._grace:
             self._process = self._started(0)
-            code = self._waited(patience - GRACE)
+            code = self._waited(patience - self._grace)
         if code == 0:
             return None
         log = self._run_dir / LOG_FILE
@@ -269,6 +270,11 @@ def _client(uri: str) -> Any:
     return client
 
 
+def _is_new(uri: str) -> bool:
+    """Whether it is a SQLite store that is not there yet."""
+    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists()
+
+
 def _create_store(path: Path) -> None:
     """A SQLite store with MLflow's schema, unless it exists; whole or absent, since MLflow refuses one half made."""
     from mlflow import MlflowClient
@@ -293,9 +299,12 @@ def _reason(error: Exception) -> str:
 
 def main() -> None:
     """Follows the run in the folder given, for as long as the process given lives, which started this one."""
-    run_dir, parent = Path(sys.argv[1]), int(sys.argv[2])
+    run_dir, parent, uri = Path(sys.argv[1]), int(sys.argv[2]), os.environ["MLFLOW_TRACKING_URI"]
+    if _is_new(uri):
+        with suppress(Exception):  # what is wrong, `follow` will note
+            _client(uri)
     os.nice(int(sys.argv[3]))
-    follow(run_dir, os.environ["MLFLOW_TRACKING_URI"], lambda: os.getppid() == parent)
+    follow(run_dir, uri, lambda: os.getppid() == parent)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Reads files that were damaged or made to harm, and looks for anything but the project's own error.
 
-    python tests/fuzz.py [--seconds 100] [--seed 0] [TARGET ...]
+    python -m tests.fuzz [--seconds 100] [--seed 0] [TARGET ...]
 
 A case is a function of (target, seed, number), so its number is enough to make it again: `--case NUMBER` does. Every
 target runs in a process of its own with a limit on its memory; a case that ends the process or takes longer than

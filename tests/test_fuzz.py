@@ -28,7 +28,7 @@ def test_whatever_a_file_holds_it_is_read_or_refused_in_one_line(target: str) ->
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ten_minutes_of_fuzzing_find_nothing() -> None:
-    script = Path(__file__).with_name("fuzz.py")
-    seconds = str(600 / len(TARGETS))
-    done = subprocess.run([sys.executable, script, "--seconds", seconds], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    root, seconds = Path(__file__).parents[1], str(600 / len(TARGETS))
+    command = [sys.executable, "-m", "tests.fuzz", "--seconds", seconds]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr

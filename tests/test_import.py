@@ -349,7 +349,9 @@ def test_a_metric_that_is_misspelt_is_refused(tmp_path: Path) -> None:
     whole = parquet(rows(test_accuracy=None))
     assert "there is no metric; metrics are halfway_training_time" in refused(tmp_path, whole, "rows.parquet")
     misspelt = parquet(rows(tset_accuracy=[0.5, 0.5]))
-    assert "column tset_accuracy is no metric" in refused(tmp_path, misspelt, "rows.parquet")
+    assert "column tset_accuracy is no metric; did you mean test_accuracy?" in refused(
+        tmp_path, misspelt, "rows.parquet"
+    )
 
 
 @pytest.mark.parametrize(

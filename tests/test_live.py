@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -283,6 +284,35 @@ def test_a_curve_that_begins_anew_or_is_half_written_is_read_once(tmp_path: Path
     assert reader.new() == []
     reader.path.write_bytes(b'{"epoch":1}\n{"epo{"epoch":2}\n{"epoch":1,"long":1}\n{"epoch":3}\n')
     assert [epoch["epoch"] for epoch in reader.new()] == [3]
+
+
+def test_an_epoch_for_which_there_is_no_room_is_an_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = LiveTraining(tmp_path, "it")
+    live.report({"epoch": 1})
+    whole = live.curve.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 10, hard))
+    try:
+        with pytest.raises(DataError, match="make room"):
+            live.report({"epoch": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert live.curve.read_bytes() == whole
+    live.curve.write_bytes(whole + whole[:9])  # a power cut
+    live.report({"epoch": 3})
+    assert [epoch["epoch"] for epoch in CurveReader(live.curve).new()] == [1, 3]
+
+
+def test_what_a_kill_left_of_a_checkpoint_is_removed(tmp_path: Path) -> None:
+    values = {"trials": 1, "pool": {"kind": "inline"}}
+    live = tmp_path / "run" / "live"
+    prepared(tmp_path / "run", **values).run()
+    for _ in range(2):  # one that runs to its end, one that has nothing left to do
+        (live / ".1-2-0.safetensors.abc.part").touch()
+        prepared(tmp_path / "run", **values).run()
+        assert not list(live.glob(".*.part"))
 
 
 def test_the_journal_says_how_cells_are_trained_and_another_way_is_refused(tmp_path: Path) -> None:

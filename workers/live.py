@@ -8,6 +8,7 @@ its current epoch, with what it has by then.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import socket
@@ -55,13 +56,19 @@ class LiveTraining:
     def report(self, epoch: Mapping[str, float]) -> None:
         """Adds an epoch to the curve. Raises `DataError` if the disk is full."""
         line = orjson.dumps({**epoch, "by": f"{socket.gethostname()}:{os.getpid()}"}) + b"\n"
-        try:
-            with self.curve.open("ab", buffering=0) as file:
-                file.write(line)
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            raise no_room(self.curve, error) from None
+        with self.curve.open("a+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            if size and file.read() != b"\n":  # cut off by a power cut
+                line = b"\n" + line
+            try:
+                if file.write(line) < len(line):  # what fits is written
+                    raise OSError(errno.ENOSPC, "")
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                file.truncate(size)
+                raise no_room(self.curve, error) from None
 
     @property
     def stopped(self) -> bool:
@@ -111,7 +118,7 @@ class CurveReader:
         for line in found[: found.rfind(b"\n") + 1].splitlines():
             try:
                 epoch = orjson.loads(line)
-            except orjson.JSONDecodeError:  # cut off by a full disk or a power cut
+            except orjson.JSONDecodeError:  # cut off
                 continue
             if self.last < epoch["epoch"] <= self.most:
                 self.last = epoch["epoch"]

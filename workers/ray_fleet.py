@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.errors import ArchsweepError
+from nas.files import FULL
 from nas.trial import Proposal, Result
 from workers.base import Evaluator, Fault, Obstacle, evaluate
 
@@ -73,7 +74,8 @@ class Host:
         except ArchsweepError as error:
             return Obstacle(error)
         except Exception as error:
-            return Fault(f"{type(error).__name__}: {first_line(error)}".removesuffix(": "))
+            kind = Obstacle if isinstance(error, OSError) and error.errno in FULL else Fault
+            return kind(f"{type(error).__name__}: {first_line(error)}".removesuffix(": "))
 
 
 def limit_memory(more: int) -> None:
