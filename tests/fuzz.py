@@ -275,8 +275,9 @@ def fuzz(target: str, seed: int, seconds: float) -> tuple[int, list[str]]:
     found: list[str] = []
     number, end = 0, time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        command = [sys.executable, __file__, "--child", target, str(seed), str(number), str(left)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1)
+        command = [sys.executable, "-m", "tests.fuzz", "--child", target, str(seed), str(number), str(left)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, **pipes, text=True, bufsize=1, cwd=Path(__file__).parents[1])
         assert process.stdout is not None
         with selectors.DefaultSelector() as ready:
             ready.register(process.stdout, selectors.EVENT_READ)
