@@ -27,12 +27,8 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(descriptor)
     temporary = Path(name)
     try:
-        yield temporary
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise no_room(path, error) from None
-    else:
+        with room_for(path):
+            yield temporary
         _put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -45,6 +41,17 @@ def _put_in_place(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Raises `DataError` where a disk that is full ends what is inside."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise no_room(path, error) from None
 
 
 def no_room(path: Path, error: OSError) -> DataError:

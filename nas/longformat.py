@@ -39,7 +39,7 @@ def read(path: Path) -> Records:
         if name not in table.column_names:
             raise DataError(f"{path} has no column {name}; it has {', '.join(table.column_names)}")
     names = [*METRICS, *(name.removeprefix("final_") for name in METRICS[len(METRICS) // 2 :])]
-    for name in set(table.column_names).difference(names, KNOWN):
+    for name in [name for name in table.column_names if name not in KNOWN.union(names)]:
         if near := get_close_matches(name, names, 1, ALIKE):
             raise DataError(f"{path}: column {name} is no metric; did you mean {near[0]}? Rename or drop it")
     if not set(names).intersection(table.column_names):

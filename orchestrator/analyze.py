@@ -19,8 +19,8 @@ from nas.catalogue import CELLS
 from nas.errors import DataError
 from nas.graph import INTERIOR, OPERATIONS
 from nas.table import Table
-from orchestrator.landscape import autocorrelation, distances, mean_known, replaced, shapes, walk
-from orchestrator.statistics import spearman
+from orchestrator.landscape import autocorrelation, distances, replaced, shapes, walk
+from orchestrator.statistics import mean_known, spearman
 
 Floats = NDArray[np.float64]
 WALKERS, STEPS, FURTHEST = 500, 200, 12

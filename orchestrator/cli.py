@@ -109,10 +109,7 @@ def cli() -> None:
 @click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
 @click.option("--objective", "objective__column", metavar="COLUMN", help="validation or test.  [default: validation]")
 @click.option(
-    "--repeat",
-    "objective__repeat",
-    metavar="sample|mean|N",
-    help="Which training of a cell.  [default: sample]",
+    "--repeat", "objective__repeat", metavar="sample|mean|N", help="Which training of a cell.  [default: sample]"
 )
 @click.option("--epochs", "objective__epochs", type=int, help="Budget of every trial.  [default: the table's largest]")
 @click.option(
@@ -126,10 +123,7 @@ def cli() -> None:
     help="Where cells are evaluated; --evaluator train: ray.  [default: simulated]",
 )
 @click.option(
-    "--workers",
-    "pool__workers",
-    type=int,
-    help="Trials in flight; --evaluator train: a core each.  [default: 8]",
+    "--workers", "pool__workers", type=int, help="Trials in flight; --evaluator train: a core each.  [default: 8]"
 )
 @click.option(
     "--speed-spread", "pool__speed_spread", type=float, help="Spread of simulated workers' speeds.  [default: 0]"
@@ -408,13 +402,13 @@ def ui(folder: Path, host: str, port: int) -> None:
       archsweep ui experiments --port 5050
     """
     from orchestrator.secrets import without_secrets
-    from orchestrator.tracking import SQLITE, default_uri
+    from orchestrator.tracking import default_uri, is_new
 
     uri = default_uri(folder)
     if uri.startswith(("http:", "https:")):
         click.echo(f"searches are tracked at {without_secrets(uri)}, which has the UI")
         return
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+    if is_new(uri):
         raise ArchsweepError(f"nothing is tracked in {folder}; run `archsweep search` first, or name another folder")
     try:
         socket.create_server((host, port)).close()

@@ -22,11 +22,7 @@ from orchestrator.arguments import table_argument
 @click.option("--dataset", metavar="NAME", help="What to train on, with --preset.  [default: the preset's]")
 @click.option("--data", "folder", type=click.Path(path_type=Path), help="Folder of the data set's files.")
 @click.option(
-    "--level",
-    type=click.FloatRange(1e-3, 0.5),
-    default=0.01,
-    show_default=True,
-    help="Rate of false alarms.",
+    "--level", type=click.FloatRange(1e-3, 0.5), default=0.01, show_default=True, help="Rate of false alarms."
 )
 @click.option(
     "--seed", type=click.IntRange(0, 1 << 30), default=0, show_default=True, help="Seed of everything random."

@@ -101,8 +101,7 @@ def train(
         "training_seconds": result.training_seconds,
     }
     if as_json:
-        curve = [{key: value for key, value in epoch.items() if key != "by"} for epoch in CurveReader(live.curve).new()]
-        click.echo(json.dumps({**values, "curve": curve}))
+        click.echo(json.dumps({**values, "curve": CurveReader(live.curve).new()}))
     else:
         _show(values)
 

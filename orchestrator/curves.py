@@ -58,4 +58,4 @@ class Curves:
             self._readers[trial.number] = dict(zip(names, readers, strict=True))
         for name, reader in self._readers[trial.number].items():
             for epoch in reader.new():
-                self._write(name, {key: value for key, value in epoch.items() if key != "by"})
+                self._write(name, epoch)

@@ -166,7 +166,7 @@ def _plan(table: Table, setting: Setting | None, epochs: int, seed: int) -> Plan
 
 
 def _rows(table: Table, plan: Plan, cells: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Rows of random cells of which the table has all repeats."""
+    """Rows of random cells of which the table has all repeats, or knows that those that lack diverged."""
     accuracies = table.metric(ACCURACY)[:, table.budget_index(plan.budgets[0])]
     whole = np.flatnonzero(np.isfinite(accuracies).all(1) | ("plan" in table.made))
     if cells > len(whole):

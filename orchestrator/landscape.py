@@ -6,9 +6,7 @@ by catalogue number; -1 stands for no cell of the table.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from nas.catalogue import CELLS, LABELS, catalogue
 from nas.graph import EDGE_SPOTS, INTERIOR, MAX_VERTICES, edge_bit
+from orchestrator.statistics import mean_known
 
 Numbers = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -99,12 +98,6 @@ def autocorrelation(paths: Floats, furthest: int) -> Floats:
     length = paths.shape[1]
     products = [mean_known(centred[:, : length - d] * centred[:, d:]) for d in range(furthest + 1)]
     return np.array(products) / products[0] if products[0] else np.full(furthest + 1, np.nan)
-
-
-def mean_known(values: NDArray[Any]) -> float:
-    """The mean of all that are not NaN; NaN if all are."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else math.nan
 
 
 @lru_cache(maxsize=1)

@@ -21,7 +21,7 @@ from nas.errors import ArchsweepError
 from nas.files import replacing
 from orchestrator.record import Floats, Record
 from orchestrator.report_audit import GroupAudit, audited
-from orchestrator.statistics import Comparison, compared, interval
+from orchestrator.statistics import Comparison, compared, interval, mean_known
 from orchestrator.sweep_config import Group, arm_folder
 from orchestrator.sweep_state import Manifest, Results
 
@@ -227,22 +227,17 @@ def _group(group: Group, records: Sequence[Record | None], known_regret: bool, e
         sum(record.summary["failed"] for record in there),
         float(mean[0]),
         float(half[0]),
-        _mean([_or_nan(record.summary["best_objective"]) for record in there]),
-        _mean([record.summary["duplicates"] / max(record.summary["trials"], 1) for record in there]),
-        _mean([_or_nan(record.summary["utilisation"]) for record in there]),
-        _mean([record.summary["clock_seconds"] for record in there]),
-        _mean([_or_nan(record.summary.get("cost")) for record in there]),
+        mean_known([_or_nan(record.summary["best_objective"]) for record in there]),
+        mean_known([record.summary["duplicates"] / max(record.summary["trials"], 1) for record in there]),
+        mean_known([_or_nan(record.summary["utilisation"]) for record in there]),
+        mean_known([record.summary["clock_seconds"] for record in there]),
+        mean_known([_or_nan(record.summary.get("cost")) for record in there]),
         {name: count / max(trials, 1) for name, count in sorted(sources.items())},
         _curve(there, known_regret, "queries"),
         _curve(there, known_regret, "clock"),
         _front(there, "parameters", epochs),
         _front(there, "training_seconds", epochs),
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
 
 
 def _curve(records: Sequence[Record], known_regret: bool, axis: str) -> Curve:

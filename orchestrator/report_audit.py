@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from nas.errors import ArchsweepError
 from orchestrator.audit import Audit, audit_run
+from orchestrator.statistics import mean_known
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,4 @@ def audited(groups: Iterator[tuple[str, Sequence[Path]]]) -> tuple[GroupAudit, .
 
 
 def _mean(audits: Sequence[Audit]) -> dict[str, float]:
-    columns = {name: np.array([asdict(one)[name] for one in audits], np.float64) for name in asdict(audits[0])}
-    known = {name: column[~np.isnan(column)] for name, column in columns.items()}
-    return {name: float(column.mean()) if len(column) else float("nan") for name, column in known.items()}
+    return {name: mean_known([asdict(one)[name] for one in audits]) for name in asdict(audits[0])}

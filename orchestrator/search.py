@@ -193,7 +193,7 @@ class Search:
         described = Reading(path).search if path.exists() else None
         if described is not None:
             self._refuse_another(described)
-        for leftover in (*self.run_dir.glob(".*.part"), *(self.run_dir / LIVE).glob(".*.part")):  # of a kill
+        for leftover in self.run_dir.glob(".*.part"):  # of a kill while `replacing`
             if not leftover.name.startswith(f".{RUN_ID_FILE}."):  # which is the tracker's
                 leftover.unlink(missing_ok=True)
         with replacing(self.run_dir / CONFIG) as temporary:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Losses = NDArray[np.float64]
@@ -127,3 +127,10 @@ def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     if both.sum() < FEWEST or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return float("nan")
     return float(np.corrcoef(stats.rankdata(a[both]), stats.rankdata(b[both]))[0, 1])
+
+
+def mean_known(values: ArrayLike) -> float:
+    """The mean of all that are not NaN; NaN if all are."""
+    numbers = np.asarray(values, np.float64)
+    known = numbers[~np.isnan(numbers)]
+    return float(known.mean()) if known.size else float("nan")

@@ -30,10 +30,10 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
-from orchestrator.config import Config, Section, checked, merged, nested, parse, without_none
+from orchestrator.config import MAIN, Config, Section, checked, merged, nested, parse, without_none
 from orchestrator.search import Search
 
-SHORT = {"searcher": "name", "evaluator": "kind", "filter": "policy"}
+SHORT = {section: MAIN[section] for section in ("searcher", "evaluator", "filter")}
 """Section -> the key that a bare string sets, and that says enough of it in a label."""
 MOST_SEEDS = 100_000
 
@@ -115,6 +115,10 @@ class Arm:
 def arm_folder(slug: str, seed: int) -> str:
     """Where the arm of a group and a seed is, below the sweep's folder."""
     return f"arms/{slug}/{seed}"
+
+
+ANY_ARM = "arms/*/*"
+"""The pattern of all that `arm_folder` says."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from orchestrator.arm import Outcome, failure_file, is_done
 from orchestrator.results import RESULT
 from orchestrator.search import JOURNAL
 from orchestrator.statistics import Losses, decided, looks
-from orchestrator.sweep_config import Group, StopConfig, SweepPlan, arm_folder
+from orchestrator.sweep_config import ANY_ARM, Group, StopConfig, SweepPlan, arm_folder
 
 MANIFEST = "sweep.json"
 
@@ -56,7 +56,7 @@ class Manifest:
 
 def begun_arms(folder: Path) -> list[Path]:
     """The folders of a sweep's arms that have a journal; none if it is no sweep's."""
-    return sorted(path.parent for path in folder.glob(f"arms/*/*/{JOURNAL}"))
+    return sorted(path.parent for path in folder.glob(f"{ANY_ARM}/{JOURNAL}"))
 
 
 @dataclass

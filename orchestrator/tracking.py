@@ -54,7 +54,7 @@ class Tracker:
     def __init__(self, run_dir: Path, uri: str) -> None:
         self._run_dir, self._uri = run_dir, uri
         (run_dir / LOG_FILE).unlink(missing_ok=True)
-        self._grace = FIRST_GRACE if _is_new(uri) else GRACE
+        self._grace = FIRST_GRACE if is_new(uri) else GRACE
         self._process = self._started(MEEK)
 
     def _started(self, niceness: int) -> subprocess.Popen[bytes]:
@@ -270,9 +270,9 @@ def _client(uri: str) -> Any:
     return client
 
 
-def _is_new(uri: str) -> bool:
+def is_new(uri: str) -> bool:
     """Whether it is a SQLite store that is not there yet."""
-    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists()
+    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
 
 
 def _create_store(path: Path) -> None:
@@ -300,7 +300,7 @@ def _reason(error: Exception) -> str:
 def main() -> None:
     """Follows the run in the folder given, for as long as the process given lives, which started this one."""
     run_dir, parent, uri = Path(sys.argv[1]), int(sys.argv[2]), os.environ["MLFLOW_TRACKING_URI"]
-    if _is_new(uri):
+    if is_new(uri):
         with suppress(Exception):  # what is wrong, `follow` will note
             _client(uri)
     os.nice(int(sys.argv[3]))

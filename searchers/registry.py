@@ -139,10 +139,6 @@ def unknown(kind: str, name: str, known: Mapping[str, Any]) -> ArchsweepError:
     return ArchsweepError(f"unknown {kind} {name!r}; {hint}")
 
 
-def _named_otherwise(name: str, other: str) -> ArchsweepError:
-    return ArchsweepError(f"unknown searcher {name!r}; here it is {other}")
-
-
 FILTER = Entry(
     "searchers.filtered:Filtered", Kind.MODEL, "a surrogate lets the promising proposals of a searcher pass", "see docs"
 )
@@ -158,7 +154,9 @@ def make_searcher(
     """
     if name not in SEARCHERS:
         other = OTHER_NAMES.get(name.lower().replace("-", "").replace("_", "").replace(" ", ""))
-        raise unknown("searcher", name, SEARCHERS) if other is None else _named_otherwise(name, other)
+        if other is not None:
+            raise ArchsweepError(f"unknown searcher {name!r}; here it is {other}")
+        raise unknown("searcher", name, SEARCHERS)
     entry = SEARCHERS[name]
     defaults = {"budgets": budgets} if budgets else {}
     return _made(entry, f"searcher {name!r}", (space,), parameters, defaults)

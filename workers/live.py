@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from nas.cell import Cell
-from nas.files import FULL, no_room
+from nas.files import room_for
 
 CHECKPOINT = ".safetensors"
 
@@ -56,19 +56,14 @@ class LiveTraining:
     def report(self, epoch: Mapping[str, float]) -> None:
         """Adds an epoch to the curve. Raises `DataError` if the disk is full."""
         line = orjson.dumps({**epoch, "by": f"{socket.gethostname()}:{os.getpid()}"}) + b"\n"
-        with self.curve.open("a+b", buffering=0) as file:
+        with room_for(self.curve), self.curve.open("a+b", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 1))
             if size and file.read() != b"\n":  # cut off by a power cut
                 line = b"\n" + line
-            try:
-                if file.write(line) < len(line):  # what fits is written
-                    raise OSError(errno.ENOSPC, "")
-            except OSError as error:
-                if error.errno not in FULL:
-                    raise
+            if file.write(line) < len(line):  # only what fits is written
                 file.truncate(size)
-                raise no_room(self.curve, error) from None
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @property
     def stopped(self) -> bool:
@@ -109,7 +104,9 @@ class CurveReader:
     last: float = 0.0
 
     def new(self) -> list[dict[str, Any]]:
-        """The epochs since the last call, each once, though one that was trained again was told twice."""
+        """The epochs since the last call, as they were reported, each once, though one that was trained again was told
+        twice.
+        """
         try:
             found = self.path.read_bytes()
         except FileNotFoundError:
@@ -122,5 +119,5 @@ class CurveReader:
                 continue
             if self.last < epoch["epoch"] <= self.most:
                 self.last = epoch["epoch"]
-                epochs.append(epoch)
+                epochs.append({key: value for key, value in epoch.items() if key != "by"})
         return epochs
