@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.audit import audit_run, control_runs
-from orchestrator.config import parse
-from orchestrator.search import Search
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
+from orchestrator.studies.audit import audit_run, control_runs
 
 COLUMNS = ("decisions", "rejected", "good", "false_rejects", "passed_over", "regret", "bias", "error", "tau", "best")
 PERCENT = {"false_rejects", "passed_over", "regret", "bias", "error", "best"}

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.importing import import_table
-from orchestrator.config import parse
-from orchestrator.results import Summary
-from orchestrator.search import Search
+from orchestrator.records.results import Summary
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 
 DATA = Path(os.environ.get("NB101_DATA", Path(__file__).parents[2] / "shared" / "data" / "nb101"))
 SEEDS, TRIALS = range(5), 5_000

@@ -19,8 +19,8 @@ import tempfile
 from pathlib import Path
 
 from nas.importing import import_table
-from orchestrator.config import parse
-from orchestrator.search import Search
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 
 DATA = Path(os.environ.get("NB101_DATA", Path(__file__).parents[2] / "shared" / "data" / "nb101"))
 ROUNDS = 3

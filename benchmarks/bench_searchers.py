@@ -23,7 +23,7 @@ import optuna
 from nas.errors import InvalidCellError
 from nas.space import CellSpace, Encoding
 from nas.trial import Proposal, Result, Trial
-from orchestrator.loop import Streams
+from orchestrator.search.loop import Streams
 from searchers.registry import SEARCHERS, make_searcher
 
 MARKS = (100, 1_000, 10_000)

@@ -24,9 +24,9 @@ from nas.importing import import_table
 from nas.space import CellSpace
 from nas.table import Table
 from nas.trial import Trial
-from orchestrator.loop import Streams, run
-from orchestrator.state import Budget, State
-from orchestrator.trajectory import Trajectory
+from orchestrator.records.state import Budget, State
+from orchestrator.records.trajectory import Trajectory
+from orchestrator.search.loop import Streams, run
 from searchers.registry import make_searcher
 from workers.cluster import steady
 from workers.simulated import SimulatedPool

@@ -24,7 +24,7 @@ from nas.importing import import_table
 from nas.space import CellSpace
 from nas.table import Table
 from nas.trial import Result, Trial
-from orchestrator.loop import Streams
+from orchestrator.search.loop import Streams
 from searchers.registry import make_searcher
 
 DATA = Path(os.environ.get("NB101_DATA", Path(__file__).parents[2] / "shared" / "data" / "nb101"))

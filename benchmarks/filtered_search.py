@@ -28,8 +28,8 @@ from nas.files import replacing
 from nas.space import CellSpace
 from nas.table import Table
 from nas.trial import Trial
-from orchestrator.loop import Streams, run
-from orchestrator.state import Budget, State
+from orchestrator.records.state import Budget, State
+from orchestrator.search.loop import Streams, run
 from searchers.registry import make_filtered, make_searcher
 from surrogate.named import make_surrogate
 from workers.cluster import steady

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.lines import LineReader, LineWriter
+from orchestrator.records.lines import LineReader, LineWriter
 
 RESULTS = Path(__file__).parent / "results"
 Found = dict[str, Any]

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from nas.trial import Proposal, Result
-from orchestrator.config import parse
-from orchestrator.search import Search
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 from workers.base import Pool
 from workers.ledger import Ledger, LedgerPool
 from workers.ray_fleet import HostSpec

@@ -37,8 +37,9 @@ from nas.errors import ArchsweepError
 from nas.importing import import_table, load
 from nas.table import METRICS, Table
 from nas.trial import Proposal, Result, Trial
-from orchestrator.config import parse, read_toml
-from orchestrator.journal import Journal, Reading
+from orchestrator.records.journal import Journal, Reading
+from orchestrator.settings.config import parse
+from orchestrator.settings.values import read_toml
 from tests import wire
 
 MEMORY, PATIENCE = 4 << 30, 60.0

@@ -16,7 +16,7 @@ from nas.network import catalogue_costs, cost
 from nas.space import CellSpace
 from nas.table import Table
 from nas.trial import Proposal, Result, Trial
-from orchestrator.loop import Streams
+from orchestrator.search.loop import Streams
 from searchers.base import Searcher
 from searchers.brackets import hyperband_shapes
 from searchers.controller import END, PRESENT, Controller, Draft, Policy, tokens

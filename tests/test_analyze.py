@@ -16,9 +16,9 @@ from nas.cell import Cell
 from nas.importing import import_table
 from nas.space import CellSpace
 from nas.table import Table
-from orchestrator.analyze import PAPER, Analysis
-from orchestrator.analyze_html import save_analysis
-from orchestrator.landscape import autocorrelation, distances, neighbours, replaced, shapes, walk
+from orchestrator.tables.analysis_page import save_analysis
+from orchestrator.tables.analyze import PAPER, Analysis
+from orchestrator.tables.landscape import autocorrelation, distances, neighbours, replaced, shapes, walk
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

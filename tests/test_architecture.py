@@ -16,19 +16,38 @@ MAY_IMPORT = {
     "workers": {"nas", "surrogate"},
     "orchestrator": {"nas", "surrogate", "searchers", "workers"},
 }
-COMMANDS = {str(path.relative_to(ROOT)) for path in (ROOT / "orchestrator").glob("commands_*.py")}
+ORDER = (
+    "cli",
+    "sweep",
+    "studies",
+    "search",
+    "tables",
+    "tracking",
+    "settings",
+    "records",
+    "pictures",
+    "processes",
+    "statistics",
+)
+"""The packages of the orchestrator, then its modules: each imports only what stands below it."""
+COMMANDS = {str(path.relative_to(ROOT)) for path in (ROOT / "orchestrator" / "cli").glob("*.py")}
 ADAPTERS = {
-    "ray": {"orchestrator/launch_ray.py", "workers/ray_fleet.py", "workers/ray_pool.py"},
-    "mlflow": {"orchestrator/tracking.py", "orchestrator/tracking_arms.py"},
-    "moocore": {"orchestrator/front.py"},
-    "jinja2": {"orchestrator/report_html.py"},
+    "ray": {"orchestrator/sweep/launch_ray.py", "workers/ray_fleet.py", "workers/ray_pool.py"},
+    "mlflow": {"orchestrator/tracking/arms.py", "orchestrator/tracking/follow.py", "orchestrator/tracking/store.py"},
+    "moocore": {"orchestrator/records/front.py"},
+    "jinja2": {"orchestrator/pictures/page.py"},
     "optuna": {"searchers/optuna_search.py", "searchers/optuna_study.py"},
     "sqlalchemy": {"searchers/optuna_study.py"},
-    "matplotlib": {"orchestrator/animation.py", "orchestrator/draw.py", "orchestrator/plots.py"},
+    "matplotlib": {
+        "orchestrator/pictures/cell.py",
+        "orchestrator/pictures/plots.py",
+        "orchestrator/search/animation.py",
+        "orchestrator/search/pictures.py",
+    },
     "google_crc32c": {"nas/tfrecord.py"},
     "google": {"nas/tfrecord.py"},
-    "click": {"orchestrator/cli.py", "orchestrator/arguments.py", *COMMANDS},
-    "rich": {"orchestrator/cli.py", "orchestrator/progress.py", "orchestrator/sweep_view.py", *COMMANDS},
+    "click": COMMANDS,
+    "rich": COMMANDS,
     "safetensors": {
         "surrogate/arrays.py",
         "surrogate/pretrained/predicted.py",
@@ -51,7 +70,12 @@ ADAPTERS = {
         "workers/trainer.py",
         *(str(path.relative_to(ROOT)) for path in (ROOT / "surrogate").glob("*.py")),
     },
-    "pydantic": {"orchestrator/config.py", "orchestrator/sweep_config.py", "searchers/registry.py"},
+    "pydantic": {
+        "orchestrator/settings/config.py",
+        "orchestrator/settings/values.py",
+        "orchestrator/sweep/plan.py",
+        "searchers/registry.py",
+    },
 }
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -72,6 +96,34 @@ def imported(path: Path) -> set[str]:
 def test_imports_go_one_way(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
     assert imported(path) & set(PACKAGES) <= MAY_IMPORT[package] | {package}
+
+
+def imported_parts(path: Path) -> set[str]:
+    """The parts of the orchestrator that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("orchestrator.")}
+    return found
+
+
+@pytest.mark.parametrize("part", ORDER)
+def test_imports_go_down_in_the_orchestrator(part: str) -> None:
+    folder = ROOT / "orchestrator"
+    sources = sorted((folder / part).rglob("*.py")) or [folder / f"{part}.py"]
+    below = {part, *ORDER[ORDER.index(part) + 1 :]}
+    assert not {str(path.relative_to(ROOT)): above for path in sources if (above := imported_parts(path) - below)}
+
+
+def test_every_part_of_the_orchestrator_has_its_place() -> None:
+    folder = ROOT / "orchestrator"
+    parts = {path.parent.name for path in folder.glob("*/__init__.py")} | {path.stem for path in folder.glob("*.py")}
+    assert parts - {"__init__"} == set(ORDER)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -23,10 +23,10 @@ from nas.errors import ArchsweepError, DataError
 from nas.hashes import cell_of_hash
 from nas.network import cost
 from nas.table import METRICS, Table
-from orchestrator.build import Plan, build
-from orchestrator.cli import main
-from orchestrator.commands_train import Curves, sparkline
-from orchestrator.lines import LineReader, LineWriter
+from orchestrator.cli.main import main
+from orchestrator.cli.progress import Curves, sparkline
+from orchestrator.records.lines import LineReader, LineWriter
+from orchestrator.tables.build import Plan, build
 from workers.recipe import preset
 from workers.trainer import Epoch
 

@@ -17,8 +17,8 @@ import pytest
 
 from nas.importing import import_table
 from nas.table import METRICS, Table
-from orchestrator.cli import main
-from orchestrator.results import Summary
+from orchestrator.cli.main import main
+from orchestrator.records.results import Summary
 from searchers.registry import SEARCHERS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

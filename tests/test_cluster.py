@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from nas.cell import Cell
 from nas.errors import ArchsweepError
 from nas.trial import Proposal, Result, Status, Trial
-from orchestrator.config import parse
-from orchestrator.journal import Reading
-from orchestrator.loop import Streams
-from orchestrator.results import Summary
-from orchestrator.search import Search
-from orchestrator.state import State
-from orchestrator.usage import Usage
+from orchestrator.records.journal import Reading
+from orchestrator.records.results import Summary
+from orchestrator.records.state import State
+from orchestrator.records.usage import Usage
+from orchestrator.search.loop import Streams
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 from workers.cluster import HOUR, MOST_PREEMPTIONS, Cluster, WorkerClass, steady
 from workers.generation import GenerationPool
 from workers.simulated import SimulatedPool

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from nas.errors import ArchsweepError
 from nas.table import Table
-from orchestrator.cli import cli
-from orchestrator.compare import RUNS, Arm, Comparison, Truth, judged, measured, summarised
-from orchestrator.tracking import logged
+from orchestrator.cli.main import cli
+from orchestrator.studies.compare import RUNS, Arm, Comparison, Truth, judged, measured, summarised
+from orchestrator.tracking.follow import logged
 from surrogate.base import normal
 
 ARGS = ("--surrogate", "trees", "--surrogate", "gp", "--labels", "60", "--seeds", "2")
@@ -59,7 +59,7 @@ def test_surrogates_of_one_seed_are_fitted_on_the_same_cells(truth: Truth, monke
         def predict(self, cells: np.ndarray) -> object:
             return normal(cells.astype(float), np.ones(len(cells)))
 
-    monkeypatch.setattr("orchestrator.compare.make_surrogate", lambda name: Spy())
+    monkeypatch.setattr("orchestrator.studies.compare.make_surrogate", lambda name: Spy())
     for name, seed in (("trees", 0), ("gp", 0), ("gp", 1)):
         measured(Arm(name, 30), seed, truth)
     assert fitted[0] == fitted[1]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nas.trial import Status
-from orchestrator.journal import Reading
+from orchestrator.records.journal import Reading
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]

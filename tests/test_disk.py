@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from nas.errors import ArchsweepError, DataError
 from nas.table import Table
-from orchestrator.config import parse
-from orchestrator.journal import Journal, Reading
-from orchestrator.search import Search
+from orchestrator.records.journal import Journal, Reading
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 
 VALUES = {
     "trials": 40,
@@ -158,7 +158,7 @@ def test_the_disk_has_the_journal_when_the_configuration_says(
     journal.close()
     synced.clear()
     clock = [0.0]
-    monkeypatch.setattr("orchestrator.journal.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("orchestrator.records.journal.time.monotonic", lambda: clock[0])
     journal = Journal(path, path.stat().st_size, durability)  # type: ignore[arg-type]  # one of them
     for event in events:
         journal.append(event)

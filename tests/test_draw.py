@@ -9,9 +9,9 @@ from PIL import Image
 
 from nas.cell import Cell
 from nas.errors import ArchsweepError
-from orchestrator.animation import frames, save_cell, save_frames
-from orchestrator.config import parse
-from orchestrator.search import Search
+from orchestrator.search.animation import frames, save_cell, save_frames
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 
 
 @pytest.fixture(scope="module")

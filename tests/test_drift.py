@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from nas.errors import ArchsweepError
 from nas.table import Table, TableData, write
-from orchestrator.build import Plan, build
-from orchestrator.drift import drift, fewest_cells, judge
+from orchestrator.tables.build import Plan, build
+from orchestrator.tables.drift import drift, fewest_cells, judge
 from workers.recipe import preset
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

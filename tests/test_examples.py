@@ -79,7 +79,7 @@ def test_make_demo_takes_a_source_or_a_table(suffix: str, data: Path, small_tabl
     table = small_table if suffix == ".arrow" else data / "ecnas_4v9e.tfrecord"
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "archsweep"
-    script.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'from orchestrator.cli import main; main()' \"$@\"\n")
+    script.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'from orchestrator.cli.main import main; main()' \"$@\"\n")
     script.chmod(0o755)
     for file in ("pyproject.toml", "constraints.txt", ".ready"):
         (tmp_path / file).touch()

@@ -14,10 +14,11 @@ from nas.cell import Cell
 from nas.errors import ArchsweepError
 from nas.space import CellSpace, Encoding
 from nas.trial import Proposal, Result, Trial
-from orchestrator.config import Config, parse
-from orchestrator.journal import Reading
-from orchestrator.search import JOURNAL, Search
-from orchestrator.state import State
+from orchestrator.records.folder import JOURNAL
+from orchestrator.records.journal import Reading
+from orchestrator.records.state import State
+from orchestrator.search.search import Search
+from orchestrator.settings.config import Config, parse
 from searchers.optuna_study import distributions, export, told
 
 

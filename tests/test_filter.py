@@ -18,12 +18,12 @@ from nas.network import catalogue_costs
 from nas.space import CellSpace
 from nas.table import Table
 from nas.trial import Proposal, Result, Trial
-from orchestrator.audit import Audit, audit, audit_run, control_runs
-from orchestrator.compare_search import compare_searches
-from orchestrator.config import parse
-from orchestrator.journal import Reading
-from orchestrator.loop import Streams
-from orchestrator.search import Search
+from orchestrator.records.journal import Reading
+from orchestrator.search.loop import Streams
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
+from orchestrator.studies.audit import Audit, audit, audit_run, control_runs
+from orchestrator.studies.compare_search import compare_searches
 from searchers import policies
 from searchers.base import Searcher
 from searchers.filtered import Filtered

@@ -12,10 +12,10 @@ import pytest
 from nas.cell import Cell
 from nas.network import catalogue_costs
 from nas.trial import Proposal, Result, Trial
-from orchestrator.config import parse
-from orchestrator.front import WORST, Front
-from orchestrator.search import Search
-from orchestrator.state import State
+from orchestrator.records.front import WORST, Front
+from orchestrator.records.state import State
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 from searchers.goals import Goal
 from searchers.nsga2 import Nsga2
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nas.errors import DataError
 from nas.space import CellSpace
 from nas.trial import Proposal, Result, Trial
-from orchestrator.journal import Journal, Reading
+from orchestrator.records.journal import Journal, Reading
 
 SEARCH = {"seed": 1, "table": "abc"}
 
@@ -105,7 +105,7 @@ def test_every_line_but_the_last_newline_is_protected(written: bytes, tmp_path: 
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
-    monkeypatch.setattr("orchestrator.journal.VERSION", 2)
+    monkeypatch.setattr("orchestrator.records.journal.VERSION", 2)
     Journal.create(path, SEARCH).close()
     monkeypatch.undo()
     with pytest.raises(DataError, match="version 2; this archsweep reads 1"):

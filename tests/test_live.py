@@ -22,11 +22,11 @@ from nas.catalogue import cells_up_to
 from nas.cell import Cell
 from nas.errors import ArchsweepError, DataError
 from nas.trial import Proposal, Result, Status, Trial
-from orchestrator.config import parse
-from orchestrator.curves import Curves
-from orchestrator.journal import Journal, Reading
-from orchestrator.search import Search
-from orchestrator.state import State
+from orchestrator.records.journal import Journal, Reading
+from orchestrator.records.state import State
+from orchestrator.search.curves import Curves
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 from workers.live import CurveReader, LiveTraining
 from workers.ray_fleet import HostSpec
 from workers.ray_pool import RayPool
@@ -331,7 +331,7 @@ def test_the_journal_says_how_cells_are_trained_and_another_way_is_refused(tmp_p
 
 
 def test_live_training_runs_on_ray_with_a_trainer_a_core_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.config.available_cores", lambda: 99)
+    monkeypatch.setattr("orchestrator.settings.config.available_cores", lambda: 99)
     config = parse({"evaluator": TRAIN}, "test")
     assert (config.pool.kind, config.pool.workers) == ("ray", 99)
     assert parse({"evaluator": TRAIN, "pool": {"workers": 7}}, "test").pool.workers == 7

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.errors import ArchsweepError
 from nas.space import CellSpace, Encoding
 from nas.trial import Proposal, Result, Trial
-from orchestrator.loop import Streams
+from orchestrator.search.loop import Streams
 from searchers.optuna_search import OptunaSearch, SamplerName
 from searchers.registry import make_searcher
 

@@ -15,14 +15,14 @@ from nas.catalogue import cells_up_to
 from nas.errors import ArchsweepError, DataError
 from nas.packaged import PACKAGED, packaged_table
 from nas.table import METRICS, Table, TableData, write
-from orchestrator.commands_compare import compare
-from orchestrator.commands_drift import drift
-from orchestrator.commands_look import analyze
-from orchestrator.commands_table import datasheet as datasheet_command
-from orchestrator.commands_table import info, query, verify
-from orchestrator.config import parse
-from orchestrator.datasheet import against, between_budgets, datasheet, reliability
-from orchestrator.search import Search
+from orchestrator.cli.compare import compare
+from orchestrator.cli.look import analyze
+from orchestrator.cli.table import datasheet as datasheet_command
+from orchestrator.cli.table import info, query, verify
+from orchestrator.cli.train import drift
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
+from orchestrator.tables.datasheet import against, between_budgets, datasheet, reliability
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CELLS = np.arange(400, dtype=np.int32)

@@ -17,7 +17,7 @@ from nas.errors import DataError
 from nas.longformat import read
 from nas.table import METRICS, Table
 from nas.trial import Proposal
-from orchestrator.search import RESULT, TRIALS
+from orchestrator.records.folder import RESULT, TRIALS
 from surrogate.pretrained.predicted import BUNDLED, Noise, Predicted, Predictions, load, save
 from surrogate.pretrained.train import held_out, monotone, noise
 from surrogate.saved import load as load_network

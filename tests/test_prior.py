@@ -13,9 +13,9 @@ from nas.catalogue import CELLS
 from nas.errors import ArchsweepError, DataError
 from nas.features import graph_features
 from nas.table import Table, TableData, write
-from orchestrator.compare import Comparison
-from orchestrator.config import parse
-from orchestrator.search import Search
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
+from orchestrator.studies.compare import Comparison
 from surrogate.named import INFORMED, SURROGATES, make_surrogate
 from surrogate.prior.known import BUNDLED, TRUST, WEIGHT, Informed, Prior, bundled, load, save
 from surrogate.prior.train import learnt

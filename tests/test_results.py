@@ -14,14 +14,15 @@ import pytest
 from nas.cell import Cell
 from nas.importing import import_table
 from nas.trial import Result, Status
-from orchestrator import results
-from orchestrator.config import parse
-from orchestrator.draw import SHORT, save_pictures
-from orchestrator.journal import Reading
-from orchestrator.results import SCHEMA, save_trials
-from orchestrator.search import Search
-from orchestrator.state import State
-from orchestrator.trajectory import Trajectory
+from orchestrator.pictures.cell import SHORT
+from orchestrator.records import results
+from orchestrator.records.journal import Reading
+from orchestrator.records.results import SCHEMA, save_trials
+from orchestrator.records.state import State
+from orchestrator.records.trajectory import Trajectory
+from orchestrator.search.pictures import save_pictures
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 
 PICTURES = ("regret.png", "best_cell.svg")
 

@@ -18,13 +18,13 @@ from nas.importing import import_table
 from nas.space import CellSpace
 from nas.table import Table
 from nas.trial import Status, Trial
-from orchestrator.config import parse
-from orchestrator.journal import Journal, Reading
-from orchestrator.loop import Streams, run
-from orchestrator.results import Summary
-from orchestrator.search import Search
-from orchestrator.state import Budget, State
-from orchestrator.verify import verify
+from orchestrator.records.journal import Journal, Reading
+from orchestrator.records.results import Summary
+from orchestrator.records.state import Budget, State
+from orchestrator.records.verify import verify
+from orchestrator.search.loop import Streams, run
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 from searchers.registry import make_searcher
 from workers.inline import InlinePool
 from workers.table import Objective, TableEvaluator

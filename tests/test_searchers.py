@@ -18,7 +18,7 @@ from nas.cell import Cell
 from nas.errors import ArchsweepError
 from nas.space import CellSpace
 from nas.trial import Proposal, Result, Trial
-from orchestrator.loop import Streams
+from orchestrator.search.loop import Streams
 from searchers import registry
 from searchers.base import Searcher
 from searchers.optuna_search import SamplerName

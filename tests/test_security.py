@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from nas.errors import ArchsweepError
-from orchestrator.config import parse
-from orchestrator.secrets import without_secrets
-from orchestrator.tracking import track
+from orchestrator.settings.config import parse
+from orchestrator.settings.secrets import without_secrets
+from orchestrator.tracking.follow import track
 
 Start = Callable[..., subprocess.Popen[str]]
 Until = Callable[[Callable[[], object]], None]
@@ -82,7 +82,7 @@ def test_the_process_list_and_the_folder_show_no_secret(
         env={"MLFLOW_TRACKING_URI": f"http://user:{secret}@127.0.0.1:{port}", "MLFLOW_TRACKING_TOKEN": secret},
     )
     log = tmp_path / "runs" / "a" / "tracking.log"
-    until(lambda: any(b"orchestrator.tracking" in line and bytes(tmp_path) in line for line in command_lines()))
+    until(lambda: any(b"orchestrator.tracking.follow" in line and bytes(tmp_path) in line for line in command_lines()))
     until(lambda: log.exists() and log.stat().st_size)
     assert not [line for line in command_lines() if secret.encode() in line]
     search.kill()

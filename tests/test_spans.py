@@ -13,11 +13,11 @@ from numpy.random import Generator
 
 from nas.errors import ArchsweepError
 from nas.trial import Proposal, Trial
-from orchestrator.config import parse
-from orchestrator.results import Summary
-from orchestrator.search import Search
-from orchestrator.spans import PARTS
-from orchestrator.state import State
+from orchestrator.records.results import Summary
+from orchestrator.records.state import State
+from orchestrator.search.search import Search
+from orchestrator.search.spans import PARTS
+from orchestrator.settings.config import parse
 from searchers.base import Searcher
 
 NAP = 0.03

@@ -19,20 +19,20 @@ import ray
 from mlflow import MlflowClient
 
 from nas.errors import ArchsweepError
-from orchestrator import launch_ray
-from orchestrator.arm import Outcome, Task, is_done, run_arm
-from orchestrator.audit import audit_run
-from orchestrator.config import Config, parse
-from orchestrator.launch import _chained, inline, launcher
 from orchestrator.processes import ProcessDied, completed
-from orchestrator.record import Record
-from orchestrator.report import report
-from orchestrator.report_html import page
-from orchestrator.search import Search
-from orchestrator.sweep import Sweep
-from orchestrator.sweep_config import plan
-from orchestrator.sweep_state import Manifest, Results, standing
-from orchestrator.tracking_arms import ARM_TAG, KIND_TAG, PARENT_TAG
+from orchestrator.records.finished import Record
+from orchestrator.search.search import Search
+from orchestrator.settings.config import Config, parse
+from orchestrator.studies.audit import audit_run
+from orchestrator.sweep import launch_ray
+from orchestrator.sweep.arm import Outcome, Task, is_done, run_arm
+from orchestrator.sweep.launch import _chained, inline, launcher
+from orchestrator.sweep.page import page
+from orchestrator.sweep.plan import plan
+from orchestrator.sweep.report import report
+from orchestrator.sweep.state import Manifest, Results, standing
+from orchestrator.sweep.sweep import Sweep
+from orchestrator.tracking.arms import ARM_TAG, KIND_TAG, PARENT_TAG
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]

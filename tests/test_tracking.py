@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.tracking import track
+from orchestrator.tracking.follow import track
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
@@ -142,7 +142,7 @@ def followers(run_dir: Path) -> list[str]:
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             command = file.read_text().split("\0")
-            if "orchestrator.tracking" in command and str(run_dir) in command:
+            if "orchestrator.tracking.follow" in command and str(run_dir) in command:
                 found.append(file.parent.name)
     return found
 

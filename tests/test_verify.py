@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from nas.errors import DataError
-from orchestrator.config import parse
-from orchestrator.lines import LineReader, LineWriter
-from orchestrator.metrics import MetricsFile
-from orchestrator.search import Search
-from orchestrator.verify import Audit, verify
+from orchestrator.records.lines import LineReader, LineWriter
+from orchestrator.records.metrics import MetricsFile
+from orchestrator.records.verify import Audit, verify
+from orchestrator.search.search import Search
+from orchestrator.settings.config import parse
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Records = list[dict[str, Any]]

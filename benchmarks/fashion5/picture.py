@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from nas.packaged import packaged_table
 from nas.table import Table
-from orchestrator.plots import COLOURS
-from orchestrator.report import report
+from orchestrator.pictures.plots import COLOURS
+from orchestrator.sweep.report import report
 
 FIRST = 10
 """Trials; before, a searcher has hardly begun."""
