@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from nas.importing import import_table
+from nas.table.importing import import_table
 from orchestrator.records.results import Summary
 from orchestrator.search.search import Search
 from orchestrator.settings.config import parse

@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nas.importing import import_table
+from nas.table.importing import import_table
 from orchestrator.search.search import Search
 from orchestrator.settings.config import parse
 

@@ -21,7 +21,7 @@ from typing import Any
 import optuna
 
 from nas.errors import InvalidCellError
-from nas.space import CellSpace, Encoding
+from nas.nasbench101.space import CellSpace, Encoding
 from nas.trial import Proposal, Result, Trial
 from orchestrator.search.loop import Streams
 from searchers.registry import SEARCHERS, make_searcher

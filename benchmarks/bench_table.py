@@ -21,9 +21,9 @@ import numpy as np
 from make_tfrecord import write
 from reference_reader import ReferenceReader
 
-from nas.catalogue import catalogue
-from nas.importing import import_table
-from nas.table import Table
+from nas.nasbench101.catalogue import catalogue
+from nas.table.importing import import_table
+from nas.table.table import Table
 
 METRIC = "final_test_accuracy"
 SCALAR, BATCH = 200_000, 2_000_000

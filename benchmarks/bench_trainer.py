@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # torch's own name for it
 
-from nas.cell import Cell
-from nas.network import Skeleton, cost
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.network import Skeleton, cost
 from surrogate.threads import one_thread
 from workers.network import CellModule, Network
 from workers.optimizers import make_optimizer

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from resumable import RESULTS, Found, Runs, mean_and_error, row
 
-from nas.importing import import_table
-from nas.space import CellSpace
-from nas.table import Table
+from nas.nasbench101.space import CellSpace
+from nas.table.importing import import_table
+from nas.table.table import Table
 from nas.trial import Trial
 from orchestrator.records.state import Budget, State
 from orchestrator.records.trajectory import Trajectory

@@ -27,7 +27,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.preprocessing import StandardScaler
 
-from nas.features import graph_features, path_encoding
+from nas.nasbench101.features import graph_features, path_encoding
 
 MOST, SHORT_PATHS = 100, 40
 Values = NDArray[np.float64]

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from resumable import RESULTS, Found, Runs, mean_and_error, row
 
-from nas.importing import import_table
-from nas.space import CellSpace
-from nas.table import Table
+from nas.nasbench101.space import CellSpace
+from nas.table.importing import import_table
+from nas.table.table import Table
 from nas.trial import Result, Trial
 from orchestrator.search.loop import Streams
 from searchers.registry import make_searcher

@@ -25,8 +25,8 @@ from typing import Any, Literal
 import numpy as np
 
 from nas.files import replacing
-from nas.space import CellSpace
-from nas.table import Table
+from nas.nasbench101.space import CellSpace
+from nas.table.table import Table
 from nas.trial import Trial
 from orchestrator.records.state import Budget, State
 from orchestrator.search.loop import Streams, run

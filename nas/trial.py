@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from nas.cell import Cell
+from nas.nasbench101.cell import Cell
 
 LEDGER = "ledger"
 

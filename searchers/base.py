@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from numpy.random import Generator
 
-from nas.cell import Cell
+from nas.nasbench101.cell import Cell
 from nas.trial import Proposal, Trial
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
 
-from nas.cell import Cell
+from nas.nasbench101.cell import Cell
 from nas.trial import Proposal, Trial
 
 NASBENCH101_BUDGETS = (4, 12, 36, 108)

@@ -16,10 +16,10 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from nas.catalogue import LABELS
-from nas.cell import Cell
-from nas.graph import EDGE_SPOTS, INTERIOR, MAX_EDGES, MAX_VERTICES, edge_bit
-from nas.space import CellSpace
+from nas.nasbench101.catalogue import LABELS
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.graph import EDGE_SPOTS, INTERIOR, MAX_EDGES, MAX_VERTICES, edge_bit
+from nas.nasbench101.space import CellSpace
 from nas.trial import Proposal, Trial
 from surrogate.threads import one_thread
 

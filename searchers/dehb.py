@@ -15,11 +15,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nas.catalogue import LABELS
-from nas.cell import Cell
 from nas.errors import InvalidCellError
-from nas.graph import EDGE_SPOTS, INTERIOR
-from nas.space import CellSpace, Encoding
+from nas.nasbench101.catalogue import LABELS
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.graph import EDGE_SPOTS, INTERIOR
+from nas.nasbench101.space import CellSpace, Encoding
 from nas.trial import Proposal, Trial
 from searchers.brackets import NASBENCH101_BUDGETS, Brackets, checked, hyperband_shapes
 

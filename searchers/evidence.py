@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from nas.features import Cells
-from nas.space import CellSpace
+from nas.nasbench101.features import Cells
+from nas.nasbench101.space import CellSpace
 from nas.trial import Trial
 from searchers.learned import SPARE, Learned
 from surrogate.base import Prediction, Predictor

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from nas.cell import Cell
-from nas.space import CellSpace
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.space import CellSpace
 from nas.trial import Proposal, Trial
 from searchers import policies
 from searchers.base import Rejectable, Searcher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from nas.network import cost
+from nas.nasbench101.network import cost
 from nas.trial import Trial
 
 

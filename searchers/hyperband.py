@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from numpy.random import Generator
 
-from nas.space import CellSpace
+from nas.nasbench101.space import CellSpace
 from nas.trial import Proposal, Trial
 from searchers.brackets import NASBENCH101_BUDGETS, Brackets, checked, hyperband_shapes
 

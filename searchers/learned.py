@@ -11,8 +11,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nas.cell import Cell
-from nas.space import CellSpace
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.space import CellSpace
 from nas.trial import Proposal, Trial
 from surrogate.base import Prediction, Predictor, normal
 

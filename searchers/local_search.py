@@ -12,8 +12,8 @@ from enum import StrEnum
 
 from numpy.random import Generator
 
-from nas.cell import Cell
-from nas.space import CellSpace
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.space import CellSpace
 from nas.trial import Proposal, Trial
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from numpy.random import Generator
 
-from nas.space import CellSpace
+from nas.nasbench101.space import CellSpace
 from nas.trial import Proposal, Trial
 from searchers.learned import Candidates, Learned
 from surrogate.ensemble import Ensemble, Model

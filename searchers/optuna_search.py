@@ -24,9 +24,9 @@ from optuna.samplers import BaseGASampler, BaseSampler, BruteForceSampler, CmaEs
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.cell import Cell
 from nas.errors import InvalidCellError
-from nas.space import CellSpace, Encoding
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.space import CellSpace, Encoding
 from nas.trial import Proposal, Trial
 from searchers.goals import Goal, reached
 from searchers.optuna_study import distributions, parameters

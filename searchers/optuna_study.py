@@ -21,11 +21,11 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from nas.catalogue import LABELS
-from nas.cell import Cell
 from nas.errors import ArchsweepError, InvalidCellError
-from nas.graph import EDGE_SPOTS, INTERIOR, MAX_EDGES
-from nas.space import CellSpace, Encoding
+from nas.nasbench101.catalogue import LABELS
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.graph import EDGE_SPOTS, INTERIOR, MAX_EDGES
+from nas.nasbench101.space import CellSpace, Encoding
 from nas.trial import Trial
 
 ORIGIN = "archsweep"

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from numpy.random import Generator
 
-from nas.space import CellSpace
+from nas.nasbench101.space import CellSpace
 from nas.trial import Proposal, Trial
 
 

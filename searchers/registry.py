@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, ValidationError, create_model
 
 from nas.errors import ArchsweepError
-from nas.space import CellSpace
+from nas.nasbench101.space import CellSpace
 from searchers.base import Searcher
 
 

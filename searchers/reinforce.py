@@ -14,9 +14,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nas.catalogue import LABELS
-from nas.graph import EDGE_SPOTS, INTERIOR
-from nas.space import ATTEMPTS, CellSpace, Encoding
+from nas.nasbench101.catalogue import LABELS
+from nas.nasbench101.graph import EDGE_SPOTS, INTERIOR
+from nas.nasbench101.space import ATTEMPTS, CellSpace, Encoding
 from nas.trial import Proposal, Trial
 
 

@@ -16,8 +16,8 @@ from enum import StrEnum
 
 from numpy.random import Generator
 
-from nas.cell import Cell
-from nas.space import CellSpace
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.space import CellSpace
 from nas.trial import Proposal, Trial
 from searchers.brackets import NASBENCH101_BUDGETS, Brackets, checked, halving_shape
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.features import Cells
+from nas.nasbench101.features import Cells
 
 COVERAGE = 0.9
 """The share of cells whose accuracy lies within the interval that is predicted of them."""

@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from nas.catalogue import CELLS
-from nas.features import Cells
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.features import Cells
 from surrogate.boosted import Boosted
 from surrogate.gnn import Network
 from surrogate.process import Process

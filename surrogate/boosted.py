@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn.ensemble import GradientBoostingRegressor
 
-from nas.features import Cells
+from nas.nasbench101.features import Cells
 from surrogate.ranker import Doubles, features
 
 

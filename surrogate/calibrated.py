@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from nas.features import Cells
+from nas.nasbench101.features import Cells
 from surrogate.base import COVERAGE, Prediction
 from surrogate.ranker import Doubles, Ranker, in_parts, normal_scores
 from surrogate.threads import one_thread, side_by_side

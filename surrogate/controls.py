@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.catalogue import CELLS
-from nas.features import Cells
-from nas.network import catalogue_costs
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.features import Cells
+from nas.nasbench101.network import catalogue_costs
 from surrogate.base import Prediction, normal
 
 DEGREE = 2

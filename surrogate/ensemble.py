@@ -14,8 +14,8 @@ from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
-from nas.catalogue import CELLS
-from nas.features import Cells, graph_features, path_encoding
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.features import Cells, graph_features, path_encoding
 from surrogate.base import Prediction, normal
 
 SCALE, CLIP = 0.02, 6.0

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nas.features import Cells
+from nas.nasbench101.features import Cells
 from surrogate.base import Prediction, normal
 from surrogate.process import Process
 from surrogate.ranker import Doubles, in_parts

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.catalogue import LABELS
-from nas.features import Cells
-from nas.flow import adjacency, vertex_kinds
+from nas.nasbench101.catalogue import LABELS
+from nas.nasbench101.features import Cells
+from nas.nasbench101.flow import adjacency, vertex_kinds
 from surrogate.ranker import FEATURES, Doubles, Floats, standardised
 from surrogate.threads import side_by_side
 

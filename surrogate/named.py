@@ -10,7 +10,7 @@ from surrogate.base import Predictor
 from surrogate.controls import Blind, ParametersOnly
 
 if TYPE_CHECKING:
-    from nas.table import Benchmark  # which takes pyarrow
+    from nas.table.table import Benchmark  # which takes pyarrow
 
 
 def _trees() -> Predictor:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.features import Cells
+from nas.nasbench101.features import Cells
 from surrogate.ranker import Doubles, standardised
 
 LENGTH, NOISE = 100.0, 0.005

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-from nas.catalogue import CELLS
-from nas.features import Cells, graph_features, path_encoding
-from nas.flow import flow_features, path_moments
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.features import Cells, graph_features, path_encoding
+from nas.nasbench101.flow import flow_features, path_moments
 from surrogate.threads import one_thread, side_by_side
 
 Floats = NDArray[np.float32]

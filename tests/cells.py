@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nas.cell import Cell
-from nas.graph import INPUT, MAX_EDGES, OPERATIONS, OUTPUT
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.graph import INPUT, MAX_EDGES, OPERATIONS, OUTPUT
 
 Graph = tuple[NDArray[np.int8], list[str]]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from nas.importing import import_table
+from nas.table.importing import import_table
 
 DATA = Path(os.environ.get("NB101_DATA", Path(__file__).parents[2] / "shared" / "data" / "nb101"))
 

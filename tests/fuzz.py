@@ -32,10 +32,10 @@ import pyarrow.parquet as pq
 import tomli_w
 from numpy.random import Generator
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError
-from nas.importing import import_table, load
-from nas.table import METRICS, Table
+from nas.nasbench101.cell import Cell
+from nas.table.importing import import_table, load
+from nas.table.table import METRICS, Table
 from nas.trial import Proposal, Result, Trial
 from orchestrator.records.journal import Journal, Reading
 from orchestrator.settings.config import parse

@@ -10,11 +10,11 @@ import moocore
 import numpy as np
 import pytest
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError
-from nas.network import catalogue_costs, cost
-from nas.space import CellSpace
-from nas.table import Table
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.network import catalogue_costs, cost
+from nas.nasbench101.space import CellSpace
+from nas.table.table import Table
 from nas.trial import Proposal, Result, Trial
 from orchestrator.search.loop import Streams
 from searchers.base import Searcher

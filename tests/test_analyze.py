@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.catalogue import CELLS
-from nas.cell import Cell
-from nas.importing import import_table
-from nas.space import CellSpace
-from nas.table import Table
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.space import CellSpace
+from nas.table.importing import import_table
+from nas.table.table import Table
 from orchestrator.tables.analysis_page import save_analysis
 from orchestrator.tables.analyze import PAPER, Analysis
 from orchestrator.tables.landscape import autocorrelation, distances, neighbours, replaced, shapes, walk

@@ -21,7 +21,7 @@ import pytest
 
 from nas import api
 from nas.errors import DataError
-from nas.importing import import_table
+from nas.table.importing import import_table
 from tests import wire
 
 CONV3X3, CONV1X1, MAXPOOL = "conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3"

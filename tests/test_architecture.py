@@ -44,8 +44,8 @@ ADAPTERS = {
         "orchestrator/search/animation.py",
         "orchestrator/search/pictures.py",
     },
-    "google_crc32c": {"nas/tfrecord.py"},
-    "google": {"nas/tfrecord.py"},
+    "google_crc32c": {"nas/nasbench101/tfrecord.py"},
+    "google": {"nas/nasbench101/tfrecord.py"},
     "click": COMMANDS,
     "rich": COMMANDS,
     "safetensors": {

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError, DataError
-from nas.hashes import cell_of_hash
-from nas.network import cost
-from nas.table import METRICS, Table
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.hashes import cell_of_hash
+from nas.nasbench101.network import cost
+from nas.table.table import METRICS, Table
 from orchestrator.cli.main import main
 from orchestrator.cli.progress import Curves, sparkline
 from orchestrator.records.lines import LineReader, LineWriter

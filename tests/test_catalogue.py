@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import nas.catalogue
-from nas.catalogue import CELLS, LABEL_CODES, LABELS, Catalogue, build, catalogue
-from nas.cell import Cell, frame_of, label_code, labels_of
-from nas.graph import FRAMES
+import nas.nasbench101.catalogue
+from nas.nasbench101.catalogue import CELLS, LABEL_CODES, LABELS, Catalogue, build, catalogue
+from nas.nasbench101.cell import Cell, frame_of, label_code, labels_of
+from nas.nasbench101.graph import FRAMES
 
 Published = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
@@ -105,7 +105,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         entries.append("built")
         return record
 
-    monkeypatch.setattr(nas.catalogue, "build", known)
+    monkeypatch.setattr(nas.nasbench101.catalogue, "build", known)
     return entries
 
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.catalogue import catalogue
-from nas.cell import Cell
 from nas.errors import InvalidCellError
-from nas.graph import FRAMES, OPERATIONS
-from nas.records import module_hashes
+from nas.nasbench101.catalogue import catalogue
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.graph import FRAMES, OPERATIONS
+from nas.table.records import module_hashes
 from tests.cells import Graph, cells, graphs, reference_pruned, relabelled, valid_graphs
 
 CONV3X3, CONV1X1, MAXPOOL = OPERATIONS

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from nas.importing import import_table
-from nas.table import METRICS, Table
+from nas.table.importing import import_table
+from nas.table.table import METRICS, Table
 from orchestrator.cli.main import main
 from orchestrator.records.results import Summary
 from searchers.registry import SEARCHERS

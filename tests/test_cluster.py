@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError
+from nas.nasbench101.cell import Cell
 from nas.trial import Proposal, Result, Status, Trial
 from orchestrator.records.journal import Reading
 from orchestrator.records.results import Summary

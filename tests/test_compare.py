@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from nas.errors import ArchsweepError
-from nas.table import Table
+from nas.table.table import Table
 from orchestrator.cli.main import cli
 from orchestrator.studies.compare import RUNS, Arm, Comparison, Truth, judged, measured, summarised
 from orchestrator.tracking.follow import logged

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nas.errors import ArchsweepError, DataError
-from nas.table import Table
+from nas.table.table import Table
 from orchestrator.records.journal import Journal, Reading
 from orchestrator.search.search import Search
 from orchestrator.settings.config import parse

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError
+from nas.nasbench101.cell import Cell
 from orchestrator.search.animation import frames, save_cell, save_frames
 from orchestrator.search.search import Search
 from orchestrator.settings.config import parse

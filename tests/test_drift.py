@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.errors import ArchsweepError
-from nas.table import Table, TableData, write
+from nas.table.table import Table, TableData, write
 from orchestrator.tables.build import Plan, build
 from orchestrator.tables.drift import drift, fewest_cells, judge
 from workers.recipe import preset

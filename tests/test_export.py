@@ -10,9 +10,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError
-from nas.space import CellSpace, Encoding
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.space import CellSpace, Encoding
 from nas.trial import Proposal, Result, Trial
 from orchestrator.records.folder import JOURNAL
 from orchestrator.records.journal import Reading

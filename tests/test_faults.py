@@ -15,8 +15,8 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError, EvaluationError
+from nas.nasbench101.cell import Cell
 from nas.trial import Proposal, Result, Trial
 from workers.ray_fleet import HostSpec
 from workers.ray_pool import RayPool

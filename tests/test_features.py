@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas.catalogue import CELLS
-from nas.cell import Cell
-from nas.features import PATHS, graph_features, path_encoding
-from nas.flow import flow_features, path_moments
-from nas.graph import OPERATIONS
-from nas.network import cost
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.features import PATHS, graph_features, path_encoding
+from nas.nasbench101.flow import flow_features, path_moments
+from nas.nasbench101.graph import OPERATIONS
+from nas.nasbench101.network import cost
 
 SOME = np.random.default_rng(0).integers(0, CELLS, 150)
 

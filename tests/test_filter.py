@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError
-from nas.network import catalogue_costs
-from nas.space import CellSpace
-from nas.table import Table
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.network import catalogue_costs
+from nas.nasbench101.space import CellSpace
+from nas.table.table import Table
 from nas.trial import Proposal, Result, Trial
 from orchestrator.records.journal import Reading
 from orchestrator.search.loop import Streams

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from nas.cell import Cell
-from nas.network import catalogue_costs
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.network import catalogue_costs
 from nas.trial import Proposal, Result, Trial
 from orchestrator.records.front import WORST, Front
 from orchestrator.records.state import State

@@ -15,11 +15,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from nas.cell import Cell
 from nas.errors import DataError
-from nas.importing import import_table, load
-from nas.network import cost
-from nas.table import METRICS, Table
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.network import cost
+from nas.table.importing import import_table, load
+from nas.table.table import METRICS, Table
 from tests import wire
 from tests.wire import Evaluation, Training
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.errors import DataError
-from nas.space import CellSpace
+from nas.nasbench101.space import CellSpace
 from nas.trial import Proposal, Result, Trial
 from orchestrator.records.journal import Journal, Reading
 

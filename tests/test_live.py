@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from nas.catalogue import cells_up_to
-from nas.cell import Cell
 from nas.errors import ArchsweepError, DataError
+from nas.nasbench101.catalogue import cells_up_to
+from nas.nasbench101.cell import Cell
 from nas.trial import Proposal, Result, Status, Trial
 from orchestrator.records.journal import Journal, Reading
 from orchestrator.records.state import State

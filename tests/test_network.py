@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 
-from nas.catalogue import catalogue
-from nas.cell import Cell
-from nas.graph import OPERATIONS
-from nas.network import Skeleton, catalogue_costs, cost, vertex_channels
+from nas.nasbench101.catalogue import catalogue
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.graph import OPERATIONS
+from nas.nasbench101.network import Skeleton, catalogue_costs, cost, vertex_channels
 from tests.cells import Graph, cells, reference_pruned, valid_graphs
 
 CONV3X3, CONV1X1, MAXPOOL = OPERATIONS

@@ -17,7 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import ArchsweepError
-from nas.space import CellSpace, Encoding
+from nas.nasbench101.space import CellSpace, Encoding
 from nas.trial import Proposal, Result, Trial
 from orchestrator.search.loop import Streams
 from searchers.optuna_search import OptunaSearch, SamplerName

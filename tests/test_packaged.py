@@ -11,10 +11,10 @@ import click
 import numpy as np
 import pytest
 
-from nas.catalogue import cells_up_to
 from nas.errors import ArchsweepError, DataError
-from nas.packaged import PACKAGED, packaged_table
-from nas.table import METRICS, Table, TableData, write
+from nas.nasbench101.catalogue import cells_up_to
+from nas.table.packaged import PACKAGED, packaged_table
+from nas.table.table import METRICS, Table, TableData, write
 from orchestrator.cli.compare import compare
 from orchestrator.cli.look import analyze
 from orchestrator.cli.table import datasheet as datasheet_command
@@ -48,7 +48,7 @@ def synthetic(path: Path, noise: float, repeats: int = 3) -> Table:
 def test_a_search_without_a_table_takes_the_one_in_the_box(
     small_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.packaged.PACKAGED", small_table)
+    monkeypatch.setattr("nas.table.packaged.PACKAGED", small_table)
     config = parse({"trials": 20, "tracking": {"enabled": False}}, "test")
     job = Search(config, tmp_path / "run")
     assert job.run().trials == 20
@@ -60,13 +60,13 @@ def test_a_search_without_a_table_takes_the_one_in_the_box(
 def test_commands_that_read_a_table_take_the_one_in_the_box(
     command: click.Command, small_table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.packaged.PACKAGED", small_table)
+    monkeypatch.setattr("nas.table.packaged.PACKAGED", small_table)
     assert command.make_context("it", []).params["table"] == small_table
     assert command.make_context("it", ["other.arrow"]).params["table"] == Path("other.arrow")
 
 
 def test_without_it_the_search_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.packaged.PACKAGED", tmp_path / "none.arrow")
+    monkeypatch.setattr("nas.table.packaged.PACKAGED", tmp_path / "none.arrow")
     with pytest.raises(ArchsweepError, match="none came with this archsweep; name one "):
         Search(parse({}, "test"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

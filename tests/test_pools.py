@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError, EvaluationError
+from nas.nasbench101.cell import Cell
 from nas.trial import Proposal, Result, Status, Trial
 from workers.base import Pool
 from workers.cluster import steady, worker_speeds

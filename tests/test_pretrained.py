@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, norm
 
-from nas.catalogue import CELLS
-from nas.cell import Cell
 from nas.errors import DataError
-from nas.longformat import read
-from nas.table import METRICS, Table
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.cell import Cell
+from nas.table.longformat import read
+from nas.table.table import METRICS, Table
 from nas.trial import Proposal
 from orchestrator.records.folder import RESULT, TRIALS
 from surrogate.pretrained.predicted import BUNDLED, Noise, Predicted, Predictions, load, save

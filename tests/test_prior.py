@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from nas.catalogue import CELLS
 from nas.errors import ArchsweepError, DataError
-from nas.features import graph_features
-from nas.table import Table, TableData, write
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.features import graph_features
+from nas.table.table import Table, TableData, write
 from orchestrator.search.search import Search
 from orchestrator.settings.config import parse
 from orchestrator.studies.compare import Comparison

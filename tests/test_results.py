@@ -11,8 +11,8 @@ import matplotlib.image
 import pyarrow.parquet
 import pytest
 
-from nas.cell import Cell
-from nas.importing import import_table
+from nas.nasbench101.cell import Cell
+from nas.table.importing import import_table
 from nas.trial import Result, Status
 from orchestrator.pictures.cell import SHORT
 from orchestrator.records import results

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from nas.errors import ArchsweepError
-from nas.importing import import_table
-from nas.space import CellSpace
-from nas.table import Table
+from nas.nasbench101.space import CellSpace
+from nas.table.importing import import_table
+from nas.table.table import Table
 from nas.trial import Status, Trial
 from orchestrator.records.journal import Journal, Reading
 from orchestrator.records.results import Summary

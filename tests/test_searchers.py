@@ -14,9 +14,9 @@ import optuna
 import orjson
 import pytest
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError
-from nas.space import CellSpace
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.space import CellSpace
 from nas.trial import Proposal, Result, Trial
 from orchestrator.search.loop import Streams
 from searchers import registry

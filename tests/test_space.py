@@ -12,11 +12,11 @@ from hypothesis.extra import numpy as arrays
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nas.catalogue import CELLS, GRAPHS, LABELS, catalogue
-from nas.cell import Cell
 from nas.errors import ArchsweepError, InvalidCellError
-from nas.graph import EDGE_SPOTS, INTERIOR
-from nas.space import CellSpace, Encoding
+from nas.nasbench101.catalogue import CELLS, GRAPHS, LABELS, catalogue
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.graph import EDGE_SPOTS, INTERIOR
+from nas.nasbench101.space import CellSpace, Encoding
 from tests.cells import cells
 
 SMALL = np.flatnonzero(catalogue().vertices[catalogue().graph] <= 4)
@@ -127,7 +127,7 @@ def test_sample_by_edges_is_uniform_over_labelled_matrices() -> None:
 
 
 def test_a_space_too_sparse_for_rejection_is_sampled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.space.ATTEMPTS", 0)
+    monkeypatch.setattr("nas.nasbench101.space.ATTEMPTS", 0)
     space, rng = CellSpace([3, 300_000]), seeded()
     mother, father = Cell.numbered(3), Cell.numbered(300_000)
     assert {space.sample_by_edges(rng).key for _ in range(30)} == {3, 300_000}

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from nas.catalogue import CELLS
 from nas.errors import DataError
-from nas.features import graph_features
-from nas.table import Table
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.features import graph_features
+from nas.table.table import Table
 from surrogate.base import COVERAGE, Predictor
 from surrogate.blend import Taught
 from surrogate.controls import ParametersOnly
@@ -102,7 +102,7 @@ def test_fitting_again_gives_the_same_in_another_process(
 import numpy as np
 import torch
 torch.set_num_threads(1)
-from nas.catalogue import CELLS
+from nas.nasbench101.catalogue import CELLS
 from surrogate.named import make_surrogate
 cells = np.random.default_rng(7).choice(CELLS, {LABELS + TESTED}, replace=False)
 model = make_surrogate({name!r})

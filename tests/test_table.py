@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nas.catalogue import CELLS
-from nas.cell import Cell
 from nas.errors import DataError
-from nas.table import METADATA, METRICS, Table, TableData, write
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.cell import Cell
+from nas.table.table import METADATA, METRICS, Table, TableData, write
 
 TEST, TIME = "final_test_accuracy", "final_training_time"
 CELL_NUMBERS = [300_000, 7, 0, 91, 423_623]

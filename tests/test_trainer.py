@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError, EvaluationError
-from nas.network import NASBENCH101, Skeleton, cost
-from nas.table import METRICS
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.network import NASBENCH101, Skeleton, cost
+from nas.table.table import METRICS
 from nas.trial import Proposal, Result
 from surrogate.threads import one_thread
 from tests.cells import cells

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import ArchsweepError, DataError
-from nas.network import Count
+from nas.nasbench101.network import Count
 
 Pixels = NDArray[np.uint8]
 CLASSES = 10

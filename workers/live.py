@@ -19,8 +19,8 @@ from typing import Any
 
 import orjson
 
-from nas.cell import Cell
 from nas.files import room_for
+from nas.nasbench101.cell import Cell
 
 CHECKPOINT = ".safetensors"
 

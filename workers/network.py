@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # torch's own name for it
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from nas.cell import Cell
-from nas.graph import OPERATIONS
-from nas.network import NASBENCH101, Skeleton, vertex_channels
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.graph import OPERATIONS
+from nas.nasbench101.network import NASBENCH101, Skeleton, vertex_channels
 
 TRUNCATED_STD = 0.87962566103423978
 """Standard deviation of a standard normal cut at two: TensorFlow divides by it, so that the variance comes out."""
@@ -61,7 +61,7 @@ class Network(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """Trainable parameters of one repeat; equal to `nas.network.cost`."""
+        """Trainable parameters of one repeat; equal to `nas.nasbench101.network.cost`."""
         return sum(parameter.numel() for parameter in self.parameters()) // self.repeats
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from nas.errors import ArchsweepError
-from nas.network import Skeleton
+from nas.nasbench101.network import Skeleton
 from workers.datasets import DataSpec
 
 Optimizer = Literal["rmsprop", "sgd", "adamw"]

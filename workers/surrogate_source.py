@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.cell import Cell
 from nas.errors import DataError, EvaluationError
-from nas.table import Table
+from nas.nasbench101.cell import Cell
+from nas.table.table import Table
 from nas.trial import Proposal, Result
 from surrogate.base import Predictor
 from surrogate.named import learnt_from, make_surrogate, refuse_learnt

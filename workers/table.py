@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.catalogue import CELLS
 from nas.errors import DataError, EvaluationError
-from nas.table import PREDICTED, Benchmark, Table
+from nas.nasbench101.catalogue import CELLS
+from nas.table.table import PREDICTED, Benchmark, Table
 from nas.trial import Proposal, Result
 from workers.source import Seconds, Source
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 
 from nas.errors import EvaluationError
-from nas.network import cost
-from nas.table import METRICS
+from nas.nasbench101.network import cost
+from nas.table.table import METRICS
 from nas.trial import Proposal, Result
 from workers.datasets import load
 from workers.live import LiveTraining

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from nas.catalogue import cells_up_to
-from nas.graph import MAX_VERTICES
+from nas.nasbench101.catalogue import cells_up_to
+from nas.nasbench101.graph import MAX_VERTICES
 from nas.trial import Proposal
 from workers.base import Evaluator
 from workers.datasets import load

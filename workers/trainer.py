@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # torch's own name for it
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError, EvaluationError
-from nas.table import METRICS
+from nas.nasbench101.cell import Cell
+from nas.table.table import METRICS
 from surrogate.threads import one_thread
 from workers import checkpoint
 from workers.checkpoint import AheadError, Progress

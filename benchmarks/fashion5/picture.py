@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from nas.packaged import packaged_table
-from nas.table import Table
+from nas.table.packaged import packaged_table
+from nas.table.table import Table
 from orchestrator.pictures.plots import COLOURS
 from orchestrator.sweep.report import report
 

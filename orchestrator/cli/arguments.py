@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nas.packaged import packaged_table
+from nas.table.packaged import packaged_table
 
 table_argument = click.argument("table", metavar="[TABLE]", type=click.Path(path_type=Path), default=packaged_table)
 """The benchmark table that a command reads: the one in the box unless another is named."""

@@ -33,7 +33,7 @@ def analyze(table: Path, out: Path | None, as_json: bool) -> None:
       archsweep analyze nb101.arrow
       archsweep analyze nb101.arrow --out runs/analysis
     """
-    from nas.table import Table
+    from nas.table.table import Table
     from orchestrator.tables.analyze import Analysis
 
     analysis = Analysis(Table(table))
@@ -97,8 +97,8 @@ def draw(source: str, out: Path, first: int, count: int, best: bool) -> None:
       archsweep draw runs/evolution-nb101-seed0 proposals.gif --count 100
       archsweep draw runs/evolution-nb101-seed0 incumbents.svg --best
     """
-    from nas.cell import Cell
-    from nas.hashes import cell_of_hash
+    from nas.nasbench101.cell import Cell
+    from nas.nasbench101.hashes import cell_of_hash
     from orchestrator.search.animation import FORMATS, frames, save_cell, save_frames
 
     if out.suffix not in FORMATS:

@@ -183,7 +183,7 @@ def _values(
 
 
 def _described(summary: Any, duplicate_rate: float) -> list[tuple[str, str]]:
-    from nas.table import PREDICTED
+    from nas.table.table import PREDICTED
     from workers.surrogate_source import SOURCE
 
     def percent(value: float | None) -> str:

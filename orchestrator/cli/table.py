@@ -48,8 +48,8 @@ def import_(source: Path, out: Path) -> None:
       archsweep table import nasbench_only108.tfrecord nb101.arrow
       archsweep table import trainings.parquet mine.arrow
     """
-    from nas.importing import import_table
-    from nas.table import refuse_other
+    from nas.table.importing import import_table
+    from nas.table.table import refuse_other
 
     refuse_other(out)
     stderr = Console(stderr=True)
@@ -71,7 +71,7 @@ def pretrained(out: Path) -> None:
       archsweep table pretrained predicted.arrow
       archsweep analyze predicted.arrow
     """
-    from nas.table import refuse_other
+    from nas.table.table import refuse_other
     from surrogate.pretrained.predicted import Predicted
 
     refuse_other(out)
@@ -106,7 +106,7 @@ def info(table: Path, as_json: bool) -> None:
     """
     import numpy as np
 
-    from nas.table import METRICS, PREDICTED, Table
+    from nas.table.table import METRICS, PREDICTED, Table
 
     opened = Table(table)
     filled = {name: float((~np.isnan(opened.metric(name))).mean()) for name in METRICS}
@@ -147,7 +147,7 @@ def verify(table: Path) -> None:
     After a copy:
       archsweep table verify nb101.arrow
     """
-    from nas.table import Table
+    from nas.table.table import Table
 
     opened = Table(table)
     opened.verify()
@@ -167,8 +167,8 @@ def query(table: Path, module_hash: str | None, cell_json: str | None) -> None:
       archsweep table query nb101.arrow --cell \\
         '{"adjacency": "010001000", "operations": "input,conv3x3-bn-relu,output"}'
     """
-    from nas.cell import Cell
-    from nas.table import Table
+    from nas.nasbench101.cell import Cell
+    from nas.table.table import Table
 
     if (module_hash is None) == (cell_json is None):
         raise ArchsweepError("name one cell, with --hash MD5 or with --cell JSON")
@@ -190,7 +190,7 @@ def datasheet(table: Path, against: Path | None, as_json: bool) -> None:
     Beside NAS-Bench-101's accuracies of the same cells:
       archsweep table datasheet fashion5.arrow --against nb101.arrow > fashion5.md
     """
-    from nas.table import Table
+    from nas.table.table import Table
     from orchestrator.tables.datasheet import datasheet as described
     from orchestrator.tables.datasheet import to_json
 
@@ -202,7 +202,7 @@ def described_row(opened: Any, row: int) -> dict[str, Any]:
     """Everything that a table knows of one row, JSON values; what is missing is null."""
     import math
 
-    from nas.network import cost
+    from nas.nasbench101.network import cost
 
     cell = opened.cell(row)
     trainings = {

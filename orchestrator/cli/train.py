@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table as RichTable
 
 from nas.errors import ArchsweepError
-from nas.records import available_cores
+from nas.table.records import available_cores
 from orchestrator.cli.arguments import CELL_HELP, table_argument
 from orchestrator.cli.progress import BuildProgress, Curves
 from orchestrator.pictures.words import duration
@@ -54,8 +54,8 @@ def train(
       archsweep train --cell '{"adjacency": "010001000", "operations": "input,conv3x3-bn-relu,output"}'
       archsweep train --hash 28cfc7874f6d200472e1a9dcd8650aa0 --dataset fashion-mnist --epochs 4
     """
-    from nas.cell import Cell
-    from nas.hashes import cell_of_hash
+    from nas.nasbench101.cell import Cell
+    from nas.nasbench101.hashes import cell_of_hash
     from nas.trial import Proposal
     from orchestrator.records.lock import locked
     from workers.base import evaluate
@@ -197,7 +197,7 @@ def drift(
       archsweep drift fashion5.arrow --cells 12
       archsweep drift nb101.arrow --preset nasbench101 --epochs 4 --json
     """
-    from nas.table import Table
+    from nas.table.table import Table
     from orchestrator.tables.drift import drift as measure
     from workers.recipe import preset as preset_setting
 

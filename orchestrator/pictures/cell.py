@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
-from nas.cell import Cell
 from nas.files import replacing
+from nas.nasbench101.cell import Cell
 
 # Colours of Okabe and Ito (2008), told apart by colour-blind people too.
 COLOURS = {

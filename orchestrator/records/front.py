@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from nas.cell import Cell
+from nas.nasbench101.cell import Cell
 from nas.trial import Trial
 from orchestrator.records.state import State
 from searchers.goals import Goal, reached
 
 WORST: Mapping[Goal, float] = {Goal.ACCURACY: 0.0, Goal.PARAMETERS: 49_979_274, Goal.MACS: 7_335_187_456}
-"""No cell of NAS-Bench-101 is as bad in anything: the largest ones, of all `nas.network.catalogue_costs`."""
+"""No cell of NAS-Bench-101 is as bad in anything: the largest ones, of all
+`nas.nasbench101.network.catalogue_costs`."""
 
 
 @dataclass(frozen=True, slots=True)

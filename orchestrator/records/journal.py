@@ -20,9 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError, DataError
 from nas.files import sync_folder
+from nas.nasbench101.cell import Cell
 from nas.trial import Proposal, Result, Status, Trial
 from orchestrator.records.lines import LineReader, LineWriter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nas.cell import Cell
+from nas.nasbench101.cell import Cell
 from nas.trial import Trial
 from orchestrator.records.state import State
 

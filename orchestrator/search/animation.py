@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError, DataError
 from nas.files import replacing
+from nas.nasbench101.cell import Cell
 from orchestrator.pictures.cell import STYLE, draw_cell, save
 from orchestrator.records.folder import JOURNAL
 from orchestrator.records.journal import Reading

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nas.table import PREDICTED
+from nas.table.table import PREDICTED
 from orchestrator.pictures.cell import STYLE, draw_cell, save
 from orchestrator.records.front import Front
 from orchestrator.records.trajectory import Point

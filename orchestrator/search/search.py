@@ -16,7 +16,7 @@ from typing import Any
 
 from nas.errors import DataError
 from nas.files import replacing
-from nas.space import CellSpace
+from nas.nasbench101.space import CellSpace
 from nas.trial import LEDGER, Status, Trial
 from orchestrator.records.folder import CONFIG, JOURNAL, LOCK, RESULT, TRIALS, refuse_other_files
 from orchestrator.records.front import Front

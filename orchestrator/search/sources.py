@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import ArchsweepError
-from nas.packaged import packaged_table
-from nas.table import Benchmark
+from nas.table.packaged import packaged_table
+from nas.table.table import Benchmark
 from orchestrator.settings.config import Config, PretrainedConfig, SurrogateConfig, TableConfig, TrainConfig
 from surrogate.controls import ORACLE, Oracle
 from surrogate.named import refuse_learnt

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import ArchsweepError
-from nas.space import CellSpace
+from nas.nasbench101.space import CellSpace
 from nas.trial import LEDGER, Trial
 from orchestrator.records.journal import Reading, earlier_trial
 

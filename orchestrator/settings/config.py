@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from nas.errors import ArchsweepError
-from nas.packaged import PACKAGED
-from nas.records import available_cores
+from nas.table.packaged import PACKAGED
+from nas.table.records import available_cores
 from orchestrator.records.journal import Durability
 from orchestrator.settings.secrets import has_secret
 from orchestrator.settings.values import flat, merged, without_none

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
 from nas.errors import ArchsweepError, DataError
-from nas.table import Table
+from nas.table.table import Table
 from orchestrator.records.lines import LineReader, LineWriter
 from orchestrator.records.lock import locked
 from surrogate.base import Prediction

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.cell import Cell
-from nas.table import Table
+from nas.nasbench101.cell import Cell
+from nas.table.table import Table
 from nas.trial import Proposal
 from orchestrator.records.results import Summary
 from orchestrator.search.search import Search

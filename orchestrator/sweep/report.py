@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from nas.cell import Cell
 from nas.errors import ArchsweepError
 from nas.files import replacing
+from nas.nasbench101.cell import Cell
 from orchestrator.records.finished import Floats, Record
 from orchestrator.statistics import Comparison, compared, interval, mean_known
 from orchestrator.sweep.audits import GroupAudit, audited

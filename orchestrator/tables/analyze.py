@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.catalogue import CELLS
 from nas.errors import DataError
-from nas.graph import INTERIOR, OPERATIONS
-from nas.table import Table
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.graph import INTERIOR, OPERATIONS
+from nas.table.table import Table
 from orchestrator.statistics import mean_known, spearman
 from orchestrator.tables.landscape import autocorrelation, distances, replaced, shapes, walk
 

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.catalogue import cells_up_to
-from nas.cell import Cell
 from nas.errors import ArchsweepError, DataError, EvaluationError
-from nas.network import cost
-from nas.records import module_hashes
-from nas.table import METRICS, Table, TableData, refuse_other, write
+from nas.nasbench101.catalogue import cells_up_to
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.network import cost
+from nas.table.records import module_hashes
+from nas.table.table import METRICS, Table, TableData, refuse_other, write
 from orchestrator.processes import ProcessDied, completed
 from orchestrator.records.lines import LineReader, LineWriter
 from orchestrator.records.lock import locked

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from nas.errors import DataError
-from nas.table import Table
+from nas.table.table import Table
 from orchestrator.pictures.words import duration
 from orchestrator.settings.values import flat
 

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import ArchsweepError
-from nas.network import cost
-from nas.table import METRICS, Table
+from nas.nasbench101.network import cost
+from nas.table.table import METRICS, Table
 from orchestrator.tables.build import Plan, trainings
 from workers.recipe import Setting
 

@@ -1,7 +1,7 @@
 """The space as a landscape: which cells are one edit apart, and how alike the values of near cells are.
 
-An edit flips one edge of a cell or replaces one operation, as in `nas.space`. Everything works on all cells at once,
-by catalogue number; -1 stands for no cell of the table.
+An edit flips one edge of a cell or replaces one operation, as in `nas.nasbench101.space`. Everything works on all cells
+at once, by catalogue number; -1 stands for no cell of the table.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nas.catalogue import CELLS, LABELS, catalogue
-from nas.graph import EDGE_SPOTS, INTERIOR, MAX_VERTICES, edge_bit
+from nas.nasbench101.catalogue import CELLS, LABELS, catalogue
+from nas.nasbench101.graph import EDGE_SPOTS, INTERIOR, MAX_VERTICES, edge_bit
 from orchestrator.statistics import mean_known
 
 Numbers = NDArray[np.int32]

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from nas.catalogue import CELLS
 from nas.errors import DataError
 from nas.files import replacing
-from nas.network import catalogue_costs
-from nas.records import Progress, module_hashes
-from nas.table import BLANK, PREDICTED, Table, TableData, write
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.network import catalogue_costs
+from nas.table.records import Progress, module_hashes
+from nas.table.table import BLANK, PREDICTED, Table, TableData, write
 from surrogate.arrays import save_arrays
 
 Doubles = NDArray[np.float64]

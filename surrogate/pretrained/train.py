@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau, norm, spearmanr
 from sklearn.isotonic import IsotonicRegression
 
-from nas.catalogue import CELLS
-from nas.table import Table
+from nas.nasbench101.catalogue import CELLS
+from nas.table.table import Table
 from surrogate.gnn import Network, Schedule
 from surrogate.pretrained.predicted import BUNDLED, Noise, Predictions, load, save
 from surrogate.ranker import Doubles, in_parts, normal_scores

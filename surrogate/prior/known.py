@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from nas.catalogue import CELLS
 from nas.errors import DataError
-from nas.features import Cells
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.features import Cells
 from surrogate.arrays import save_arrays
 from surrogate.process import Process
 from surrogate.ranker import FEATURES, Doubles, Floats, Ranker

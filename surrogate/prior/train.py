@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.catalogue import CELLS
 from nas.errors import ArchsweepError, DataError
-from nas.packaged import packaged_table
-from nas.table import Table
+from nas.nasbench101.catalogue import CELLS
+from nas.table.packaged import packaged_table
+from nas.table.table import Table
 from surrogate.prior.known import BUNDLED, Prior, save
 from surrogate.process import Process, matern52
 from surrogate.ranker import in_parts, normal_scores

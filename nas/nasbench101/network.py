@@ -14,9 +14,9 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from nas.catalogue import CELLS, LABELS, catalogue
-from nas.cell import Cell
-from nas.graph import OPERATIONS, edge_bit, to_native
+from nas.nasbench101.catalogue import CELLS, LABELS, catalogue
+from nas.nasbench101.cell import Cell
+from nas.nasbench101.graph import OPERATIONS, edge_bit, to_native
 
 Count = Annotated[int, Ge(1)]
 

@@ -1,8 +1,8 @@
 """How a signal flows through a cell: features that do not depend on the order of its vertices, of many cells at once.
 
-They say what the counts of `nas.features` leave out: which operations a signal meets, how often, how early, beside
-which others. A signal is a random walk: forwards from the input along edges drawn uniformly, or backwards from the
-output.
+They say what the counts of `nas.nasbench101.features` leave out: which operations a signal meets, how often, how
+early, beside which others. A signal is a random walk: forwards from the input along edges drawn uniformly, or backwards
+from the output.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.catalogue import LABELS, catalogue
-from nas.features import OPERATION_COUNTS, Cells, path_codes, path_vertices, vertex_labels
-from nas.graph import MAX_VERTICES, edge_bit
+from nas.nasbench101.catalogue import LABELS, catalogue
+from nas.nasbench101.features import OPERATION_COUNTS, Cells, path_codes, path_vertices, vertex_labels
+from nas.nasbench101.graph import MAX_VERTICES, edge_bit
 
 OUTPUT = MAX_VERTICES - 1
 Floats = NDArray[np.float32]

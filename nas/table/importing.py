@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas import longformat, tfrecord
 from nas.errors import DataError
 from nas.files import replacing
-from nas.records import Progress, assemble
-from nas.table import Table, TableData, write
+from nas.nasbench101 import tfrecord
+from nas.table import longformat
+from nas.table.records import Progress, assemble
+from nas.table.table import Table, TableData, write
 
 READERS = {".tfrecord": "TFRecord", ".parquet": "Parquet", ".csv": "CSV"}
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from nas.catalogue import CELLS, LABEL_CODES, LABELS, catalogue
-from nas.cell import Cell, label_code
 from nas.errors import ArchsweepError, InvalidCellError
-from nas.graph import EDGE_SPOTS, FRAMES, INTERIOR, MAX_EDGES, MAX_VERTICES
+from nas.nasbench101.catalogue import CELLS, LABEL_CODES, LABELS, catalogue
+from nas.nasbench101.cell import Cell, label_code
+from nas.nasbench101.graph import EDGE_SPOTS, FRAMES, INTERIOR, MAX_EDGES, MAX_VERTICES
 
 ATTEMPTS = 10_000
 """How often a random draw is repeated before a space too sparse for it is sampled uniformly instead."""

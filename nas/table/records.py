@@ -13,9 +13,9 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.cell import Cell, module_hash
 from nas.errors import DataError
-from nas.table import MAX_REPEATS, METRICS, TableData
+from nas.nasbench101.cell import Cell, module_hash
+from nas.table.table import MAX_REPEATS, METRICS, TableData
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, units done, units in all)."""

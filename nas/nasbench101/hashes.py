@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from nas.catalogue import CELLS
-from nas.cell import Cell, hash_bytes
 from nas.errors import DataError
-from nas.records import Progress, module_hashes
+from nas.nasbench101.catalogue import CELLS
+from nas.nasbench101.cell import Cell, hash_bytes
+from nas.table.records import Progress, module_hashes
 
 CUTS = (0, 2_532, 64_542, 200_000, 320_000, CELLS)
 """Cells by number are cells by size: up to five vertices, then six, then seven in parts."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from nas.errors import DataError
 from nas.files import replacing
-from nas.graph import EDGES, FRAMES, INTERIOR, MAX_EDGES, MAX_VERTICES, OPERATIONS, edge_bit, from_native
+from nas.nasbench101.graph import EDGES, FRAMES, INTERIOR, MAX_EDGES, MAX_VERTICES, OPERATIONS, edge_bit, from_native
 
 GRAPHS, LABELLED, CELLS = 6_472, 1_293_208, 423_624
 LABELS = len(OPERATIONS)
@@ -47,8 +47,8 @@ LAYOUT = np.dtype(
 class Catalogue:
     """All unique cells. Arrays are indexed by *graph* (0..6,471) or by *cell number* (0..423,623).
 
-    ``frame[g]``, ``vertices[g]``: a pruned graph (see `nas.graph`). ``graph[n]``, ``labels[n]``: the representative of
-    cell n; labels are base-3 digits of its interior operations, the first one most significant.
+    ``frame[g]``, ``vertices[g]``: a pruned graph (see `nas.nasbench101.graph`). ``graph[n]``, ``labels[n]``: the
+    representative of cell n; labels are base-3 digits of its interior operations, the first one most significant.
     """
 
     def __init__(self, record: NDArray[Any]) -> None:

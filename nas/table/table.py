@@ -26,10 +26,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nas.catalogue import CELLS, catalogue
-from nas.cell import Cell, hash_bytes
 from nas.errors import DataError
 from nas.files import replacing
+from nas.nasbench101.catalogue import CELLS, catalogue
+from nas.nasbench101.cell import Cell, hash_bytes
 
 METRICS = tuple(
     f"{moment}_{metric}"

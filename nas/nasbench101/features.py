@@ -11,9 +11,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.catalogue import LABELS, catalogue
-from nas.graph import INTERIOR, MAX_VERTICES, edge_bit
-from nas.network import catalogue_costs
+from nas.nasbench101.catalogue import LABELS, catalogue
+from nas.nasbench101.graph import INTERIOR, MAX_VERTICES, edge_bit
+from nas.nasbench101.network import catalogue_costs
 
 PATHS = sum(LABELS**length for length in range(INTERIOR + 1))
 """Sequences of up to five operations: 364."""

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas.catalogue import LABELS, catalogue
 from nas.errors import DataError, InvalidCellError
-from nas.graph import (
+from nas.nasbench101.catalogue import LABELS, catalogue
+from nas.nasbench101.graph import (
     EDGE_SPOTS,
     EDGES,
     FRAMES,
@@ -38,10 +38,10 @@ from nas.graph import (
 class Cell:
     """A cell as it was proposed, unused vertices included; make one with `of` or `from_json`.
 
-    frame: its edges, see `nas.graph`.
+    frame: its edges, see `nas.nasbench101.graph`.
     labels: the operation of each interior vertex, as indices into `OPERATIONS`; at most five.
 
-    key: the number of the unique cell that this one is isomorphic to, its identity; see `nas.catalogue`.
+    key: the number of the unique cell that this one is isomorphic to, its identity; see `nas.nasbench101.catalogue`.
 
     A cell is valid by construction: its input reaches its output, and what is left of it after pruning has at most nine
     edges (the published rule: unused vertices and edges do not count). Raises `InvalidCellError` otherwise.

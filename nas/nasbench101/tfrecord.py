@@ -21,12 +21,12 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from nas.catalogue import catalogue
-from nas.cell import frame_of, label_code, labels_of, sized
 from nas.errors import DataError, InvalidCellError
-from nas.network import catalogue_costs
-from nas.records import Progress, Records, concatenate, workers
-from nas.table import METRICS
+from nas.nasbench101.catalogue import catalogue
+from nas.nasbench101.cell import frame_of, label_code, labels_of, sized
+from nas.nasbench101.network import catalogue_costs
+from nas.table.records import Progress, Records, concatenate, workers
+from nas.table.table import METRICS
 
 CHUNK = 16_384
 PARALLEL = 1 << 22

@@ -19,12 +19,12 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from nas.catalogue import catalogue
-from nas.cell import frame_of, label_code, labels_of
 from nas.errors import DataError
-from nas.network import catalogue_costs
-from nas.records import Records
-from nas.table import METRICS
+from nas.nasbench101.catalogue import catalogue
+from nas.nasbench101.cell import frame_of, label_code, labels_of
+from nas.nasbench101.network import catalogue_costs
+from nas.table.records import Records
+from nas.table.table import METRICS
 
 KNOWN = {"adjacency", "operations", "epochs", "repeat", "module_hash", "trainable_parameters"}
 ALIKE = 0.75
