@@ -1,0 +1,1 @@
+"""Asynchronous neural architecture search: the public API."""
