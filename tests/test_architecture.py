@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("nas", "surrogate", "searchers", "workers", "orchestrator")
+PACKAGES = ("nas", "surrogate", "searchers", "workers", "orchestrator", "archsweep")
 MAY_IMPORT = {
     "nas": set(),
     "surrogate": {"nas"},
     "searchers": {"nas", "surrogate"},
     "workers": {"nas", "surrogate"},
     "orchestrator": {"nas", "surrogate", "searchers", "workers"},
+    "archsweep": {"nas", "surrogate", "searchers", "workers", "orchestrator"},
 }
 ORDER = (
     "cli",
@@ -71,6 +72,7 @@ ADAPTERS = {
         *(str(path.relative_to(ROOT)) for path in (ROOT / "surrogate").glob("*.py")),
     },
     "pydantic": {
+        "nas/plugins.py",
         "orchestrator/settings/config.py",
         "orchestrator/settings/values.py",
         "orchestrator/sweep/plan.py",
