@@ -72,7 +72,7 @@ def test_published_files_are_read_as_python_reads_them(archive: Path, name: str)
         [np.float64(0.1), np.int64(-5), np.float32(0.5)],
         {"empty": set(), "more": [[], {}]},
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_plain_data_comes_back(value: Any, protocol: int) -> None:
     if isinstance(value, dict) and {"x", "y"} in value.values() and protocol < 4:
